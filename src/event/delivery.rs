@@ -1,0 +1,27 @@
+//! A delivery: what the broker handed over and has not yet been acknowledged.
+
+use time::OffsetDateTime;
+
+use super::Properties;
+
+/// The broker's number for a delivery; it means something only on the channel that delivered it.
+pub type DeliveryTag = u64;
+
+/// One message as the broker handed it over.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// Counted by the broker from 1 on each channel, without gaps.
+    pub tag: DeliveryTag,
+    /// The broker's flag: this message may have been delivered before.
+    pub redelivered: bool,
+    /// Name of the exchange it was published to; empty for the default exchange.
+    pub exchange: String,
+    /// Routing key it was published with.
+    pub routing_key: String,
+    /// Properties and headers as the client decoded them.
+    pub properties: Properties,
+    /// The message body, byte for byte.
+    pub body: Vec<u8>,
+    /// When this process took it over, by its own clock, in whole microseconds (what Postgres keeps).
+    pub received_at: OffsetDateTime,
+}

@@ -1,0 +1,6 @@
+//! bloodbank-audit keeps the complete, provable history of a RabbitMQ event bus in PostgreSQL.
+//!
+//! Data walks one way: delivery → event → batch → commit → ack. `ARCHITECTURE.md` at the repository's root
+//! follows one event and one outage through the modules below.
+
+pub mod event;

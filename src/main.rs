@@ -1,0 +1,3 @@
+//! The `bloodbank-audit` binary.
+
+fn main() {}

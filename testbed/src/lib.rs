@@ -1,0 +1,1 @@
+//! Private RabbitMQ and PostgreSQL servers, and the faults between.
