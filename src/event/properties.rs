@@ -1,6 +1,11 @@
 //! AMQP 0-9-1 basic properties and header values, with their types.
 
+mod json;
+mod wire;
+
 use std::collections::BTreeMap;
+
+pub use json::{InvalidProperties, RecordedProperties};
 
 /// The fourteen basic properties; `None` where the publisher left one out.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -1,0 +1,24 @@
+//! The wall clock, read in one place.
+
+use time::OffsetDateTime;
+
+/// The present by this machine's clock, in UTC and whole microseconds (what Postgres keeps).
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn now() -> OffsetDateTime {
+    let now = OffsetDateTime::from(std::time::SystemTime::now());
+    now.truncate_to_microsecond()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::now;
+
+    #[test]
+    fn the_present_is_in_utc_and_whole_microseconds() {
+        let now = now();
+        assert_eq!(now.nanosecond() % 1000, 0);
+        assert!(now.offset().is_utc());
+        assert!(now.year() >= 2024);
+    }
+}
