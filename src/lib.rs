@@ -4,3 +4,4 @@
 //! follows one event and one outage through the modules below.
 
 pub mod event;
+pub mod store;

@@ -1,0 +1,26 @@
+//! The store: the only place that knows SQL and SQLSTATEs.
+//!
+//! Its contract in three sentences. [`Writer::append`] returns a [`Commit`] only for what PostgreSQL has
+//! durably committed. A [`Fault`] says whether to try again, to look for the row at fault, or to stop; a batch
+//! whose commit was answered by nothing may be appended again as it is, and is stored once. Nothing here sleeps
+//! or retries: pacing belongs to the caller.
+
+mod append;
+mod batch;
+mod connect;
+mod contract;
+mod dedupe;
+mod fault;
+mod lane;
+mod link;
+mod migrations;
+mod rejections;
+mod rows;
+mod writer;
+
+pub use batch::{Batch, Entry};
+pub use connect::Settings;
+pub use contract::{Append, Commit, Span};
+pub use fault::{Fault, Kind};
+pub use migrations::{MigrationError, Step, migrate, pending};
+pub use writer::Writer;

@@ -1,0 +1,215 @@
+//! Appending a batch: one statement where nothing is in its way, a transaction that looks first where something is.
+
+use sqlx::{Connection, PgConnection, Postgres, Transaction, postgres::PgDatabaseError};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{
+    Commit, Entry, Fault, Kind,
+    batch::HeaderKey,
+    dedupe::{self, Verdict},
+    link::{Link, answered},
+    rejections::Rejections,
+    rows::{Rows, insert_events, whole},
+};
+use crate::event::{Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
+
+/// How an attempt ended that PostgreSQL answered.
+pub(super) enum Outcome {
+    /// The transaction committed.
+    Committed(Commit),
+    /// An id of the batch is stored already: nothing was committed, and the batch has to be compared with what is
+    /// stored.
+    Known,
+}
+
+/// Header and events in one statement, which is its own transaction: one round trip.
+///
+/// Only for batches of events alone that are not in doubt.
+pub(super) async fn in_one_statement(
+    link: &mut Link,
+    key: HeaderKey,
+    first_seq: i64,
+    entries: &[Entry],
+) -> Result<Outcome, Fault> {
+    let mut rows = Rows::default();
+    for entry in entries {
+        rows.push(entry.event(), None);
+    }
+    let statement = sqlx::query(concat!(
+        "with header as (
+             insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes)
+             values ($19, $20, $1, $21, 0, 0, 0, $22)
+         ) ",
+        insert_events!()
+    ));
+    let insert = rows
+        .bind(statement, first_seq)
+        .bind(key.lane)
+        .bind(key.number)
+        .bind(count(rows.len()))
+        .bind(rows.body_bytes());
+    match answered(link.patience, insert.execute(&mut link.connection)).await {
+        Ok(_) => Ok(Outcome::Committed(Commit { events: rows.len(), ..Commit::default() })),
+        Err(error) if is_known(&error) => Ok(Outcome::Known),
+        Err(error) => Err(Fault::of_rows(error)),
+    }
+}
+
+/// The same in a transaction that first compares the batch with what is stored since `since`, and can hold
+/// rejections. It also settles a batch in doubt: its header is a duplicate if the earlier attempt committed, and
+/// where that attempt is still under way the header waits for it.
+pub(super) async fn in_a_transaction(
+    link: &mut Link,
+    key: HeaderKey,
+    first_seq: i64,
+    entries: &[Entry],
+    since: OffsetDateTime,
+) -> Result<Outcome, Fault> {
+    let verdicts = dedupe::compare(link, entries, since).await?;
+    let mut rows = Rows::default();
+    let mut rejections = Rejections::default();
+    let mut duplicates = 0;
+    for (entry, verdict) in entries.iter().zip(verdicts) {
+        match (entry, verdict) {
+            (Entry::Rejection(rejection), _) => rejections.push(rejection),
+            (Entry::Event(event), Verdict::New) => rows.push(event, None),
+            (Entry::Event(event), Verdict::Conflict(digest)) => rows.push(event, Some(digest)),
+            (Entry::Event(_), Verdict::Duplicate) => duplicates += 1,
+        }
+    }
+    let commit = Commit {
+        events: rows.len(),
+        conflicts: rows.conflicts(),
+        duplicates,
+        rejections: rejections.len(),
+    };
+
+    let patience = link.patience;
+    let mut transaction = answered(patience, link.connection.begin()).await?;
+    let header = insert_header(&mut transaction, key, first_seq, &commit, rows.body_bytes());
+    if !answered(patience, header).await? {
+        answered(patience, transaction.rollback()).await?;
+        let before = committed_before(&mut link.connection, key);
+        return Ok(Outcome::Committed(answered(patience, before).await?));
+    }
+    if rows.len() > 0 {
+        let insert = rows.bind(sqlx::query(insert_events!()), first_seq);
+        match answered(patience, insert.execute(&mut *transaction)).await {
+            Ok(_) => {}
+            // Another writer stored one of these after the comparison.
+            Err(error) if is_known(&error) => {
+                answered(patience, transaction.rollback()).await?;
+                return Ok(Outcome::Known);
+            }
+            Err(error) => return Err(Fault::of_rows(error)),
+        }
+    }
+    if rejections.len() > 0 {
+        answered(patience, rejections.insert(key).execute(&mut *transaction)).await?;
+    }
+    answered(patience, transaction.commit()).await?;
+    Ok(Outcome::Committed(commit))
+}
+
+/// Appends a batch of one event and one rejection and takes it back, to find out whether it could be done.
+///
+/// A row that somebody's own rule refuses is no fault here: the rule is about events, and this is none.
+pub(super) async fn rehearse(link: &mut Link, lane: Uuid, at: OffsetDateTime) -> Result<(), Fault> {
+    let delivery = Delivery {
+        tag: 0,
+        redelivered: false,
+        exchange: String::new(),
+        routing_key: String::new(),
+        properties: Properties::default(),
+        body: b"{}".to_vec(),
+        received_at: at,
+    };
+    let event = Event::from_delivery(delivery, &Envelope::preset(Preset::Plain));
+    let rejection = Rejection { event: event.clone(), reason: Reason::Malformed };
+    let mut rows = Rows::default();
+    rows.push(&event, None);
+    let mut rejections = Rejections::default();
+    rejections.push(&rejection);
+    let commit = Commit { events: 1, rejections: 1, ..Commit::default() };
+    let key = HeaderKey { lane, number: 0 };
+
+    let patience = link.patience;
+    let mut transaction = answered(patience, link.connection.begin()).await?;
+    answered(patience, insert_header(&mut transaction, key, 0, &commit, 0)).await?;
+    let rejected = rejections.insert(key).execute(&mut *transaction);
+    answered(patience, rejected).await?;
+    let insert = rows.bind(sqlx::query(insert_events!()), 0);
+    let inserted = answered(patience, insert.execute(&mut *transaction)).await;
+    let fault = inserted.err().map(Fault::of_rows).filter(|fault| fault.kind != Kind::Refused);
+    match fault {
+        Some(fault) => Err(fault),
+        None => Ok(answered(patience, transaction.rollback()).await?),
+    }
+}
+
+/// False where this header is there already: the same batch was committed by an earlier attempt.
+async fn insert_header(
+    transaction: &mut Transaction<'_, Postgres>,
+    key: HeaderKey,
+    first_seq: i64,
+    commit: &Commit,
+    body_bytes: i64,
+) -> Result<bool, sqlx::Error> {
+    let inserted = sqlx::query(
+        "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         on conflict (lane, number) do nothing",
+    )
+    .bind(key.lane)
+    .bind(key.number)
+    .bind((commit.events > 0).then_some(first_seq))
+    .bind(count(commit.events))
+    .bind(count(commit.conflicts))
+    .bind(count(commit.duplicates))
+    .bind(count(commit.rejections))
+    .bind(body_bytes)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// What the earlier attempt of the same batch committed, from its header.
+async fn committed_before(
+    connection: &mut PgConnection,
+    key: HeaderKey,
+) -> Result<Commit, sqlx::Error> {
+    let (events, conflicts, duplicates, rejections): (i32, i32, i32, i32) = sqlx::query_as(
+        "select events, conflicts, duplicates, rejections from audit.batches where lane = $1 and number = $2",
+    )
+    .bind(key.lane)
+    .bind(key.number)
+    .fetch_one(connection)
+    .await?;
+    let number = |stored: i32| usize::try_from(stored).unwrap_or_default();
+    Ok(Commit {
+        events: number(events),
+        conflicts: number(conflicts),
+        duplicates: number(duplicates),
+        rejections: number(rejections),
+    })
+}
+
+/// Whether a dedupe index of ours refused the statement, or its header was there already: either way the batch has
+/// to be compared with what is stored. A unique index of the user's own is not meant.
+fn is_known(error: &sqlx::Error) -> bool {
+    const INDEXES: [&str; 4] = ["_event_id", "_event_key", "_conflict_id", "_conflict_key"];
+    let sqlx::Error::Database(answer) = error else { return false };
+    let Some(answer) = answer.try_downcast_ref::<PgDatabaseError>() else { return false };
+    let ours = |index: &str| {
+        let of_a_partition = || INDEXES.iter().any(|name| index.ends_with(name));
+        index == "batches_pkey" || index.starts_with("events_") && of_a_partition()
+    };
+    answer.code() == "23505"
+        && answer.schema() == Some("audit")
+        && answer.constraint().is_some_and(ours)
+}
+
+fn count(of: usize) -> i32 {
+    i32::try_from(whole(of)).unwrap_or(i32::MAX)
+}

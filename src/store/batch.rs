@@ -1,0 +1,72 @@
+//! A batch: what one transaction is to commit.
+
+use uuid::Uuid;
+
+use crate::event::{Delivery, Event, Rejection};
+
+/// What a transaction does with one delivery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Entry {
+    /// Store it as an event, unless it is stored already.
+    Event(Event),
+    /// Record why it cannot be stored.
+    Rejection(Rejection),
+}
+
+impl Entry {
+    /// What was delivered, understood as far as it could be.
+    pub fn event(&self) -> &Event {
+        match self {
+            Entry::Event(event) => event,
+            Entry::Rejection(rejection) => &rejection.event,
+        }
+    }
+
+    /// The delivery behind it.
+    pub fn delivery(&self) -> &Delivery {
+        &self.event().delivery
+    }
+}
+
+/// The entries of one transaction, in order of delivery.
+///
+/// A batch remembers under which header it was last sent, as long as it is unknown whether that transaction
+/// committed. This is why a failed batch must be appended again as the same value: built anew, its events
+/// without an id could be stored twice.
+#[derive(Debug)]
+pub struct Batch {
+    entries: Vec<Entry>,
+    pub(super) in_doubt: Option<HeaderKey>,
+}
+
+/// Names a batch header: the writer connection it was sent on, and its number there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HeaderKey {
+    pub lane: Uuid,
+    pub number: i64,
+}
+
+impl Batch {
+    /// A batch that was never sent.
+    pub fn new(entries: Vec<Entry>) -> Batch {
+        Batch { entries, in_doubt: None }
+    }
+
+    /// Its entries, in order of delivery.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Whether an earlier transaction with these entries may have committed.
+    pub fn is_in_doubt(&self) -> bool {
+        self.in_doubt.is_some()
+    }
+
+    /// Takes it apart, for smaller batches to be made of it.
+    ///
+    /// Not while it is in doubt: then it must be sent again whole.
+    pub fn into_entries(self) -> Vec<Entry> {
+        debug_assert!(self.in_doubt.is_none(), "a batch in doubt must be sent again whole");
+        self.entries
+    }
+}

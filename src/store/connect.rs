@@ -1,0 +1,115 @@
+//! Connections to PostgreSQL, and what is asked of a server before anything is written to it.
+
+use std::{str::FromStr, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, Row,
+    postgres::{PgConnectOptions, PgRow},
+};
+
+use super::Fault;
+
+/// Oldest server the SQL here is written for: 15.
+const OLDEST_SERVER: i32 = 150_000;
+
+/// How to reach the database, and how long to wait for it.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub(super) options: PgConnectOptions,
+    pub(super) connect_timeout: Duration,
+    pub(super) statement_timeout: Duration,
+    pub(super) granularity: &'static str,
+    pub(super) partitions_ahead: u32,
+    pub(super) dedupe_overlap: Duration,
+}
+
+impl Settings {
+    /// Settings for the database at `url`.
+    ///
+    /// # Errors
+    /// A [`Fault`] that says what is wrong with the URL, without its password.
+    pub fn new(url: &str) -> Result<Settings, Fault> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(Fault::from)?
+            .application_name("bloodbank-audit")
+            .disable_statement_logging();
+        Ok(Settings {
+            options,
+            connect_timeout: Duration::from_secs(10),
+            statement_timeout: Duration::from_secs(30),
+            granularity: "daily",
+            partitions_ahead: 3,
+            dedupe_overlap: Duration::from_secs(2 * 3600),
+        })
+    }
+
+    /// How long one attempt to connect, and one statement, may take.
+    pub fn timeouts(mut self, connect: Duration, statement: Duration) -> Settings {
+        self.connect_timeout = connect;
+        self.statement_timeout = statement;
+        self
+    }
+
+    /// Whether new partitions span an hour instead of a day, and how many are made ahead.
+    pub fn partitions(mut self, hourly: bool, ahead: u32) -> Settings {
+        self.granularity = if hourly { "hourly" } else { "daily" };
+        self.partitions_ahead = ahead;
+        self
+    }
+
+    /// How long into a new partition the one before is searched for duplicates.
+    pub fn dedupe_overlap(mut self, overlap: Duration) -> Settings {
+        self.dedupe_overlap = overlap;
+        self
+    }
+
+    /// Connects, and checks that the server can keep the guarantees.
+    pub(super) async fn connect(&self, statement_timeout: Duration) -> Result<PgConnection, Fault> {
+        let opening = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            prepare_session(&mut connection, statement_timeout).await?;
+            Ok(connection)
+        };
+        tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
+            Err(Fault::unavailable(format!(
+                "PostgreSQL does not answer within {}",
+                humantime::format_duration(self.connect_timeout)
+            )))
+        })
+    }
+}
+
+/// Refuses a server on which bytes would be converted or SQL is missing, and sets what this session relies on where
+/// the database's defaults are others. Settings are set here, not in the startup packet, which poolers refuse.
+async fn prepare_session(
+    connection: &mut PgConnection,
+    statement_timeout: Duration,
+) -> Result<(), Fault> {
+    let row: PgRow = sqlx::query(
+        "select current_setting('server_encoding'), current_setting('server_version_num')::int4,
+                set_config('statement_timeout', $1, false),
+                set_config('lock_timeout', '0', false),
+                set_config('default_transaction_isolation', 'read committed', false),
+                case when current_setting('synchronous_commit') = 'off'
+                     then set_config('synchronous_commit', 'on', false) end",
+    )
+    .bind(format!("{}ms", statement_timeout.as_millis()))
+    .fetch_one(connection)
+    .await?;
+    let encoding: String = row.try_get(0)?;
+    if encoding != "UTF8" {
+        return Err(Fault::misconfigured(format!(
+            "the database's encoding is {encoding}, and bodies are kept byte for byte only in UTF8: create the \
+             database with `create database … encoding 'UTF8' template template0`"
+        )));
+    }
+    let version: i32 = row.try_get(1)?;
+    if version < OLDEST_SERVER {
+        return Err(Fault::misconfigured(format!(
+            "PostgreSQL 15 or later is needed; this server is {}.{}",
+            version / 10_000,
+            version % 10_000
+        )));
+    }
+    Ok(())
+}

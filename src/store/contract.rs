@@ -1,0 +1,51 @@
+//! The store as the pipeline sees it.
+
+use std::future::Future;
+
+use time::OffsetDateTime;
+
+use super::{Batch, Fault};
+
+/// What a committed transaction did. Can only be had from [`Append::append`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Commit {
+    /// Events stored, conflicts included.
+    pub events: usize,
+    /// How many of them carry an id that was stored before with other content.
+    pub conflicts: usize,
+    /// Deliveries of events that were stored already.
+    pub duplicates: usize,
+    /// Rejections recorded.
+    pub rejections: usize,
+}
+
+/// The times that one partition holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First instant it holds.
+    pub from: OffsetDateTime,
+    /// First instant after it.
+    pub to: OffsetDateTime,
+    /// Where the partition before it starts; the same as `from` where there is none.
+    pub previous: OffsetDateTime,
+}
+
+impl Span {
+    /// Whether an event received at that time belongs into this partition.
+    pub fn contains(&self, at: OffsetDateTime) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
+/// Where batches are committed.
+pub trait Append: Send {
+    /// The partition that holds `at`; it is made where it is missing.
+    fn span(&mut self, at: OffsetDateTime) -> impl Future<Output = Result<Span, Fault>> + Send;
+
+    /// Commits the whole batch, durably, or nothing of it.
+    ///
+    /// All of the batch belongs into one partition, and holds at most 10,000 entries. After a fault of
+    /// [`Kind::Unavailable`](super::Kind::Unavailable) the same value may be given again, any number of times: it is
+    /// stored once.
+    fn append(&mut self, batch: &mut Batch) -> impl Future<Output = Result<Commit, Fault>> + Send;
+}

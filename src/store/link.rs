@@ -1,0 +1,33 @@
+//! A connection whose every answer is awaited for a bounded time.
+
+use std::{future::Future, io, time::Duration};
+
+use sqlx::PgConnection;
+
+/// How much longer than a statement may take its answer is awaited: the server ends a statement first, and says so;
+/// this is for a server that says nothing any more.
+const SLACK: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Link {
+    pub connection: PgConnection,
+    /// Bound on one round trip.
+    pub patience: Duration,
+}
+
+impl Link {
+    pub fn new(connection: PgConnection, statement_timeout: Duration) -> Link {
+        Link { connection, patience: statement_timeout + SLACK }
+    }
+}
+
+/// One round trip within that time. The connection cannot be used any more after a timeout.
+pub(super) async fn answered<T>(
+    patience: Duration,
+    trip: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    tokio::time::timeout(patience, trip).await.unwrap_or_else(|_| {
+        let said = format!("it said nothing for {}", humantime::format_duration(patience));
+        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, said)))
+    })
+}

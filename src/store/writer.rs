@@ -1,0 +1,195 @@
+//! The writer: one connection at a time, one transaction in flight.
+
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use super::{
+    Append, Batch, Commit, Entry, Fault, Kind, Settings, Span,
+    append::{self, Outcome},
+    batch::HeaderKey,
+    dedupe,
+    lane::Lane,
+};
+use crate::event::{Delivery, now};
+
+/// How long before the last commit of an earlier session a redelivered event may have been stored. Brokers time out
+/// an unacknowledged delivery after 30 minutes; the other half is for clocks that differ.
+const REDELIVERY_SLACK: Duration = Duration::from_secs(3600);
+
+/// How far the clocks of several daemons, or of one before and after it was set, may differ: so near to its end, an
+/// event of this partition may have been stored in the next one.
+const CLOCK_SLACK: Duration = Duration::from_secs(600);
+
+/// How often a batch is compared anew because other writers keep storing its ids meanwhile.
+const COMPARISONS: usize = 5;
+
+/// Appends batches to PostgreSQL; connects when it has to.
+#[derive(Debug)]
+pub struct Writer {
+    settings: Settings,
+    lane: Option<Lane>,
+    /// Redelivered events may have been stored from here on. Asked of the database once a session, before it commits
+    /// anything: later the answer would be its own last commit.
+    redelivery_horizon: Option<OffsetDateTime>,
+}
+
+impl Writer {
+    /// A writer that is not connected yet.
+    pub fn new(settings: Settings) -> Writer {
+        Writer { settings, lane: None, redelivery_horizon: None }
+    }
+
+    /// Makes sure that events can be stored, before the broker is asked for any: a delivery that is taken and cannot
+    /// be stored goes back, and the broker counts how often.
+    ///
+    /// Deliveries from now on come from a new session; those marked as redelivered may have been stored by an earlier
+    /// one.
+    ///
+    /// # Errors
+    /// The [`Fault`] of this one attempt.
+    pub async fn begin_session(&mut self) -> Result<(), Fault> {
+        self.redelivery_horizon = None;
+        self.guarded(async |writer| {
+            writer.horizon().await?;
+            let at = now();
+            writer.partition(at).await?;
+            let lane = writer.lane().await?;
+            append::rehearse(&mut lane.link, lane.id, at).await
+        })
+        .await
+    }
+
+    /// Ends the connection in good order.
+    pub async fn close(self) {
+        if let Some(lane) = self.lane {
+            lane.close().await;
+        }
+    }
+
+    async fn lane(&mut self) -> Result<&mut Lane, Fault> {
+        let lane = match self.lane.take() {
+            Some(lane) => lane,
+            None => Lane::open(&self.settings).await?,
+        };
+        Ok(self.lane.insert(lane))
+    }
+
+    async fn horizon(&mut self) -> Result<OffsetDateTime, Fault> {
+        if let Some(horizon) = self.redelivery_horizon {
+            return Ok(horizon);
+        }
+        let last = self.lane().await?.last_commit().await?;
+        Ok(*self.redelivery_horizon.insert(last.unwrap_or_else(now) - REDELIVERY_SLACK))
+    }
+
+    /// Gives up the connection where it may be unusable after `work`.
+    async fn guarded<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Writer) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let result = work(self).await;
+        if result.as_ref().is_err_and(|fault| !fault.is_definite()) {
+            self.lane = None;
+        }
+        result
+    }
+
+    async fn append_once(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
+        let Some(first) = batch.entries().first() else { return Ok(Commit::default()) };
+        let span = self.partition(first.delivery().received_at).await?;
+        let horizon = self.horizon().await?;
+        let since = self.since(batch.entries(), span, horizon);
+        let before = batch.in_doubt;
+        let lane = self.lane().await?;
+        let first_seq = lane.take_seqs(batch.entries().len()).await?;
+        let key = before.unwrap_or(HeaderKey { lane: lane.id, number: lane.number });
+
+        let events_only = batch.entries().iter().all(|entry| matches!(entry, Entry::Event(_)));
+        let looks_first = before.is_some()
+            || !events_only
+            || match since {
+                Since::Own => false,
+                Since::Earlier(since) => {
+                    dedupe::any_stored(&mut lane.link, batch.entries(), since, span).await?
+                }
+            };
+
+        // From here on the answer to a commit may be lost; only an answer settles it.
+        batch.in_doubt = Some(key);
+        let link = &mut lane.link;
+        let mut outcome = Outcome::Known;
+        if !looks_first {
+            outcome = append::in_one_statement(link, key, first_seq, batch.entries()).await?;
+        }
+        let since = match since {
+            Since::Own => span.from,
+            Since::Earlier(since) => since,
+        };
+        for _ in 0..COMPARISONS {
+            if let Outcome::Known = outcome {
+                let entries = batch.entries();
+                outcome = append::in_a_transaction(link, key, first_seq, entries, since).await?;
+            }
+        }
+        let Outcome::Committed(commit) = outcome else {
+            return Err(Fault::unavailable("other writers keep storing the ids of this batch"));
+        };
+        batch.in_doubt = None;
+        if key.lane == lane.id {
+            lane.number = key.number + 1;
+        }
+        Ok(commit)
+    }
+
+    async fn partition(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
+        self.lane().await?;
+        match &mut self.lane {
+            Some(lane) => lane.partition(at, &self.settings).await,
+            None => Err(Fault::unavailable("the connection is gone")),
+        }
+    }
+
+    /// Where stored events may be the same as one of the batch, besides in the batch's own partition.
+    fn since(&self, entries: &[Entry], span: Span, horizon: OffsetDateTime) -> Since {
+        let any = |of: &dyn Fn(&Delivery) -> bool| entries.iter().any(|entry| of(entry.delivery()));
+        if any(&|delivery| delivery.redelivered) {
+            Since::Earlier(span.previous.min(horizon))
+        } else if any(&|delivery| {
+            delivery.received_at - span.from < self.settings.dedupe_overlap
+                || span.to - delivery.received_at < CLOCK_SLACK
+        }) {
+            Since::Earlier(span.previous)
+        } else {
+            Since::Own
+        }
+    }
+}
+
+enum Since {
+    /// Nowhere else.
+    Own,
+    /// From then on, in whichever partition.
+    Earlier(OffsetDateTime),
+}
+
+impl Append for Writer {
+    async fn span(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
+        self.guarded(async |writer| writer.partition(at).await).await
+    }
+
+    async fn append(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
+        let before = batch.in_doubt;
+        let result = self.guarded(async |writer| writer.append_once(batch).await).await;
+        if let Err(fault) = &result {
+            if fault.kind == Kind::Refused {
+                // Only rows are refused, and they are inserted after the header: it stood, so no earlier attempt had
+                // committed, and this one was rolled back.
+                batch.in_doubt = None;
+            } else if fault.is_definite() {
+                batch.in_doubt = before;
+            }
+        }
+        result
+    }
+}
