@@ -3,5 +3,6 @@
 //! Data walks one way: delivery → event → batch → commit → ack. `ARCHITECTURE.md` at the repository's root
 //! follows one event and one outage through the modules below.
 
+pub mod broker;
 pub mod event;
 pub mod store;

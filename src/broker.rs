@@ -1,0 +1,58 @@
+//! The broker: the only place that knows the AMQP client.
+//!
+//! Its contract in three sentences. A [`Session`] is one connection with one consumer; delivery tags mean nothing
+//! beyond it, and nothing in it reconnects. Deliveries end when the session does, for whatever reason, and
+//! [`Source::ending`] says which. An acknowledgement that does not reach the broker is no loss: the broker delivers
+//! again.
+
+mod address;
+mod convert;
+mod ending;
+mod fault;
+mod publisher;
+mod session;
+mod tls;
+mod topology;
+
+use std::future::Future;
+
+pub use address::Address;
+pub use ending::Ending;
+pub use fault::{Fault, Kind};
+pub use publisher::{Confirmation, Publisher};
+pub use session::{AckHandle, Deliveries, Session, SessionHandle, Settings};
+pub use topology::{Declare, QueueType, Topology};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::event::{Delivery, DeliveryTag};
+
+/// Where deliveries come from.
+pub trait Source: Send {
+    /// The next delivery; `None` when the session has ended, or has been cancelled and emptied.
+    fn next(&mut self) -> impl Future<Output = Option<Delivery>> + Send;
+
+    /// Asks the broker for no more deliveries. Those already under way still come.
+    fn cancel(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// Cancelled when the session ends: no delivery of it can be acknowledged any more.
+    fn ended(&self) -> CancellationToken;
+
+    /// Why the session ended, once it has.
+    fn ending(&self) -> String;
+}
+
+/// Where verdicts on deliveries go. Only the pipeline's last stage holds one, and it holds receipts of commits.
+pub trait Acker: Send {
+    /// Acknowledges every delivery up to and including `tag` that was not rejected.
+    ///
+    /// # Errors
+    /// The session has ended; the broker will deliver again.
+    fn ack_up_to(&mut self, tag: DeliveryTag) -> impl Future<Output = Result<(), Fault>> + Send;
+
+    /// Sends one delivery to the queue's dead-letter exchange.
+    ///
+    /// # Errors
+    /// As [`Acker::ack_up_to`].
+    fn dead_letter(&mut self, tag: DeliveryTag) -> impl Future<Output = Result<(), Fault>> + Send;
+}

@@ -1,0 +1,36 @@
+//! Where a broker is, and as whom to log in.
+
+use std::{fmt, path::PathBuf};
+
+/// A broker's address and the credentials for it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Address {
+    /// Host name or IP address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Virtual host.
+    pub vhost: String,
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Whether to speak TLS.
+    pub tls: bool,
+    /// Certificate authorities to trust, in PEM; the system's where there is none.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        write!(f, "{}:{} vhost {:?}", host, self.port, self.vhost)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self}, user {:?}, tls {})", self.user, self.tls)
+    }
+}

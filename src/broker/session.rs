@@ -1,0 +1,310 @@
+//! A session: one connection, one channel, one consumer.
+
+use std::time::Duration;
+
+use amqprs::{
+    channel::{
+        BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicQosArguments,
+        BasicRejectArguments, Channel, ConsumerMessage, QueueDeclareArguments,
+    },
+    connection::{Connection, OpenConnectionArguments},
+};
+use tokio::{
+    sync::mpsc::UnboundedReceiver,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::{
+    Acker, Address, Ending, Fault, Kind, Source, Topology, convert, ending::ChannelWatch, tls,
+};
+use crate::event::{Delivery, DeliveryTag, now};
+
+/// How long a polite request may take at the end of a session; after that the socket is just closed.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// How long the queue may take to take the last acknowledgements, and how often it is asked.
+const SETTLING: Duration = Duration::from_secs(2);
+const SETTLING_POLL: Duration = Duration::from_millis(20);
+
+/// How to open a session.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the broker is.
+    pub address: Address,
+    /// What must be there.
+    pub topology: Topology,
+    /// Name of the connection, as the broker shows it.
+    pub connection_name: String,
+    /// Bound on connecting, logging in and each declaration.
+    pub connect_timeout: Duration,
+    /// Interval of heartbeats, in whole seconds; a silent peer is given up after two of them.
+    pub heartbeat: Duration,
+    /// Deliveries the broker may hand out unacknowledged. The client's own buffer has no other bound.
+    pub prefetch: u16,
+}
+
+/// An open session that consumes.
+pub struct Session {
+    connection: Connection,
+    channel: Channel,
+    consumer_tag: String,
+    messages: UnboundedReceiver<ConsumerMessage>,
+    ending: Ending,
+    ended: CancellationToken,
+    queue: String,
+}
+
+impl Session {
+    /// Connects, establishes the topology and starts to consume.
+    ///
+    /// # Errors
+    /// A [`Fault`] that names what refused and why.
+    pub async fn open(settings: &Settings) -> Result<Session, Fault> {
+        let ending = Ending::default();
+        let ended = CancellationToken::new();
+        let connection = connect(
+            &settings.address,
+            &settings.connection_name,
+            settings.heartbeat,
+            settings.connect_timeout,
+            &ending,
+        )
+        .await?;
+        let consuming = async {
+            let channel = open_channel(&connection, &ending, &ended).await?;
+            settings.topology.establish(&channel, &ending).await?;
+            channel
+                .basic_qos(BasicQosArguments::new(0, settings.prefetch, false))
+                .await
+                .map_err(|error| Fault::of_call("setting the prefetch", &ending, &error))?;
+            let queue = &settings.topology.queue;
+            let (consumer_tag, messages) = channel
+                .basic_consume_rx(BasicConsumeArguments::new(queue, &settings.connection_name))
+                .await
+                .map_err(|error| {
+                    let doing = format!("consuming from the queue '{queue}'");
+                    match Fault::of_call(&doing, &ending, &error) {
+                        // The queue was asked; deliveries may have come before the answer, and ended the connection.
+                        Fault { kind: Kind::Unreachable, message } => {
+                            Fault::new(Kind::LostConsuming, message)
+                        }
+                        fault => fault,
+                    }
+                })?;
+            Ok((channel, consumer_tag, messages))
+        };
+        match timeout(settings.connect_timeout, consuming).await {
+            Ok(Ok((channel, consumer_tag, messages))) => {
+                let queue = settings.topology.queue.clone();
+                Ok(Session { connection, channel, consumer_tag, messages, ending, ended, queue })
+            }
+            Ok(Err(fault)) => {
+                close(connection).await;
+                Err(fault)
+            }
+            Err(_) => Err(silent(&settings.address, settings.connect_timeout)),
+        }
+    }
+
+    /// The two ends of the pipeline. The session lives as long as the handle.
+    pub fn ends(self) -> (Deliveries, AckHandle, SessionHandle) {
+        let deliveries = Deliveries {
+            messages: self.messages,
+            channel: self.channel.clone(),
+            consumer_tag: self.consumer_tag,
+            ending: self.ending.clone(),
+            ended: self.ended,
+        };
+        let handle = SessionHandle {
+            channel: self.channel.clone(),
+            connection: self.connection,
+            queue: self.queue,
+        };
+        let acker = AckHandle { channel: self.channel, ending: self.ending };
+        (deliveries, acker, handle)
+    }
+}
+
+/// Keeps the connection open.
+pub struct SessionHandle {
+    channel: Channel,
+    connection: Connection,
+    queue: String,
+}
+
+impl SessionHandle {
+    /// Closes the channel and then the connection, however long the broker takes to agree; it has then taken every
+    /// acknowledgement that was sent before. Cut short, this leaves the fate of the last ones open.
+    ///
+    /// The client takes itself for closed as soon as it asks for the end of a connection, drops the socket at the next
+    /// frame that comes, a delivery perhaps, and what the broker has not read by then is lost. So the channel goes
+    /// first: its end is answered only after all that came before it.
+    pub async fn close(self) {
+        // Cut short it only costs a redelivery, which is recognised.
+        let _ = timeout(SETTLING, self.acks_taken()).await;
+        for closed in [self.channel.close().await, self.connection.close().await] {
+            if let Err(error) = closed {
+                debug!(%error, "closing the session with the broker");
+            }
+        }
+    }
+
+    /// Waits until a quorum queue has taken the acknowledgements into its log, behind what publishers send it. It keeps
+    /// a cancelled consumer for as long as deliveries of it are open, and counts it; a channel that is closed before
+    /// overtakes its own acknowledgements, and what they were for is delivered again (seen on RabbitMQ 3.10).
+    async fn acks_taken(&self) {
+        let mut most = 0;
+        loop {
+            let passive = QueueDeclareArguments::new(&self.queue).passive(true).finish();
+            let Ok(Some((_, _, consumers))) = self.channel.queue_declare(passive).await else {
+                return;
+            };
+            // Others may consume from it too.
+            if consumers == 0 || consumers < most {
+                return;
+            }
+            most = most.max(consumers);
+            sleep(SETTLING_POLL).await;
+        }
+    }
+}
+
+/// Opens a connection, bounded in time.
+pub(super) async fn connect(
+    address: &Address,
+    name: &str,
+    heartbeat: Duration,
+    limit: Duration,
+    ending: &Ending,
+) -> Result<Connection, Fault> {
+    let host = if address.host.contains(':') {
+        format!("[{}]", address.host)
+    } else {
+        address.host.clone()
+    };
+    let mut arguments =
+        OpenConnectionArguments::new(&host, address.port, &address.user, &address.password);
+    arguments
+        .virtual_host(&address.vhost)
+        .connection_name(name)
+        .heartbeat(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX));
+    if address.tls {
+        arguments.tls_adaptor(tls::adaptor(address)?);
+    }
+    let connection = match timeout(limit, Connection::open(&arguments)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(Fault::of_opening(address, &error)),
+        Err(_) => return Err(silent(address, limit)),
+    };
+    connection
+        .register_callback(ending.clone())
+        .await
+        .map_err(|error| Fault::of_call("watching the connection", ending, &error))?;
+    Ok(connection)
+}
+
+async fn open_channel(
+    connection: &Connection,
+    ending: &Ending,
+    ended: &CancellationToken,
+) -> Result<Channel, Fault> {
+    let failed = |error| Fault::of_call("opening a channel", ending, &error);
+    let channel = connection.open_channel(None).await.map_err(failed)?;
+    let watch = ChannelWatch::new(ending.clone(), ended.clone());
+    channel.register_callback(watch).await.map_err(failed)?;
+    Ok(channel)
+}
+
+pub(super) async fn close(connection: Connection) {
+    if let Ok(Err(error)) = timeout(GOODBYE, connection.close()).await {
+        debug!(%error, "closing the connection to the broker");
+    }
+}
+
+fn silent(address: &Address, limit: Duration) -> Fault {
+    Fault::new(
+        Kind::Unreachable,
+        format!(
+            "the broker at {address} says nothing within {}",
+            humantime::format_duration(limit)
+        ),
+    )
+}
+
+/// The session's deliveries.
+pub struct Deliveries {
+    messages: UnboundedReceiver<ConsumerMessage>,
+    channel: Channel,
+    consumer_tag: String,
+    ending: Ending,
+    ended: CancellationToken,
+}
+
+impl Source for Deliveries {
+    async fn next(&mut self) -> Option<Delivery> {
+        let message = self.messages.recv().await?;
+        let (Some(deliver), Some(properties), Some(body)) =
+            (message.deliver, message.basic_properties, message.content)
+        else {
+            // The client fills all three. Passed over, it would be acknowledged with those after it.
+            self.ending.note(0, "the AMQP client handed out half a message");
+            return None;
+        };
+        Some(Delivery {
+            tag: deliver.delivery_tag(),
+            redelivered: deliver.redelivered(),
+            exchange: deliver.exchange().clone(),
+            routing_key: deliver.routing_key().clone(),
+            properties: convert::properties(&properties),
+            body,
+            received_at: now(),
+        })
+    }
+
+    async fn cancel(&mut self) {
+        let arguments = BasicCancelArguments::new(&self.consumer_tag);
+        match timeout(GOODBYE, self.channel.basic_cancel(arguments)).await {
+            Ok(Ok(_)) => {}
+            // Without an answer nothing more need be read either: what is unacknowledged stays with the broker.
+            Ok(Err(_)) | Err(_) => self.messages.close(),
+        }
+    }
+
+    fn ended(&self) -> CancellationToken {
+        self.ended.clone()
+    }
+
+    fn ending(&self) -> String {
+        self.ending.to_string()
+    }
+}
+
+/// The session's verdicts.
+pub struct AckHandle {
+    channel: Channel,
+    ending: Ending,
+}
+
+impl AckHandle {
+    fn lost(&self, error: &amqprs::error::Error) -> Fault {
+        Fault::of_call("acknowledging", &self.ending, error)
+    }
+}
+
+impl Acker for AckHandle {
+    async fn ack_up_to(&mut self, tag: DeliveryTag) -> Result<(), Fault> {
+        self.channel
+            .basic_ack(BasicAckArguments::new(tag, true))
+            .await
+            .map_err(|error| self.lost(&error))
+    }
+
+    async fn dead_letter(&mut self, tag: DeliveryTag) -> Result<(), Fault> {
+        self.channel
+            .basic_reject(BasicRejectArguments::new(tag, false))
+            .await
+            .map_err(|error| self.lost(&error))
+    }
+}

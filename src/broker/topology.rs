@@ -1,0 +1,163 @@
+//! The exchange, the queues and the bindings: declared, or checked to be there.
+
+use amqprs::{
+    FieldTable, FieldValue,
+    channel::{Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments},
+    error::Error,
+};
+
+use super::{Ending, Fault, Kind};
+
+/// Kind of the queues.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueType {
+    /// Replicated, and counts redeliveries.
+    Quorum,
+    /// On one node.
+    Classic,
+}
+
+/// What to do about what the daemon needs on the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Declare {
+    /// Declare all of it; what exists must have the same arguments.
+    Create,
+    /// Only check that the exchange and the queues are there, which needs no permission to configure anything. AMQP
+    /// lets nobody look at types, arguments or bindings: those are the operator's care.
+    Verify,
+}
+
+/// What the daemon needs on the broker.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// The bus: a durable topic exchange.
+    pub exchange: String,
+    /// The daemon's own durable queue.
+    pub queue: String,
+    /// Kind of both queues.
+    pub queue_type: QueueType,
+    /// Binding keys from the exchange to the queue.
+    pub bindings: Vec<String>,
+    /// Exchange that takes what the daemon rejects.
+    pub dead_letter_exchange: String,
+    /// Queue behind it.
+    pub dead_letter_queue: String,
+    /// After how many redeliveries a quorum queue dead-letters a message by itself.
+    pub delivery_limit: u32,
+    /// Whether to declare all this.
+    pub declare: Declare,
+}
+
+impl Topology {
+    pub(super) async fn establish(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+        match self.declare {
+            Declare::Create => self.create(channel, ending).await,
+            Declare::Verify => self.verify(channel, ending).await,
+        }
+    }
+
+    async fn create(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+        let topic = ExchangeDeclareArguments::new(&self.exchange, "topic").durable(true).finish();
+        let done = channel.exchange_declare(topic).await;
+        done.map_err(failed(ending, format!("declaring the topic exchange '{}'", self.exchange)))?;
+
+        let fanout = ExchangeDeclareArguments::new(&self.dead_letter_exchange, "fanout")
+            .durable(true)
+            .finish();
+        let done = channel.exchange_declare(fanout).await;
+        done.map_err(failed(
+            ending,
+            format!("declaring the dead-letter exchange '{}'", self.dead_letter_exchange),
+        ))?;
+
+        let mut dead_letters = QueueDeclareArguments::durable_client_named(&self.dead_letter_queue);
+        dead_letters.arguments(table([self.queue_type_argument()])?);
+        let done = channel.queue_declare(dead_letters).await;
+        done.map_err(failed(
+            ending,
+            format!("declaring the dead-letter queue '{}'", self.dead_letter_queue),
+        ))?;
+        self.bind(channel, ending, &self.dead_letter_queue, &self.dead_letter_exchange, "").await?;
+
+        let mut queue = QueueDeclareArguments::durable_client_named(&self.queue);
+        queue.arguments(self.queue_arguments()?);
+        let done = channel.queue_declare(queue).await;
+        done.map_err(failed(ending, format!("declaring the queue '{}'", self.queue)))?;
+        for key in &self.bindings {
+            self.bind(channel, ending, &self.queue, &self.exchange, key).await?;
+        }
+        Ok(())
+    }
+
+    async fn bind(
+        &self,
+        channel: &Channel,
+        ending: &Ending,
+        queue: &str,
+        exchange: &str,
+        key: &str,
+    ) -> Result<(), Fault> {
+        let done = channel.queue_bind(QueueBindArguments::new(queue, exchange, key)).await;
+        done.map_err(failed(
+            ending,
+            format!("binding the queue '{queue}' to the exchange '{exchange}' with '{key}'"),
+        ))
+    }
+
+    async fn verify(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+        for exchange in [&self.exchange, &self.dead_letter_exchange] {
+            let passive = ExchangeDeclareArguments::new(exchange, "topic").passive(true).finish();
+            let done = channel.exchange_declare(passive).await;
+            done.map_err(failed(ending, format!("looking for the exchange '{exchange}'")))?;
+        }
+        for queue in [&self.queue, &self.dead_letter_queue] {
+            let passive = QueueDeclareArguments::new(queue).passive(true).finish();
+            let done = channel.queue_declare(passive).await;
+            done.map_err(failed(ending, format!("looking for the queue '{queue}'")))?;
+        }
+        Ok(())
+    }
+
+    fn queue_type_argument(&self) -> (&'static str, FieldValue) {
+        let name = match self.queue_type {
+            QueueType::Quorum => "quorum",
+            QueueType::Classic => "classic",
+        };
+        ("x-queue-type", name.into())
+    }
+
+    fn queue_arguments(&self) -> Result<FieldTable, Fault> {
+        let mut arguments = vec![
+            self.queue_type_argument(),
+            ("x-dead-letter-exchange", self.dead_letter_exchange.as_str().into()),
+        ];
+        if self.queue_type == QueueType::Quorum {
+            arguments.extend([
+                ("x-delivery-limit", FieldValue::l(self.delivery_limit.into())),
+                // A rejected message leaves this queue only when the dead-letter queue has confirmed it.
+                // RabbitMQ asks for reject-publish with it, which without a length limit never rejects.
+                ("x-dead-letter-strategy", "at-least-once".into()),
+                ("x-overflow", "reject-publish".into()),
+            ]);
+        }
+        table(arguments)
+    }
+}
+
+fn table(
+    arguments: impl IntoIterator<Item = (&'static str, FieldValue)>,
+) -> Result<FieldTable, Fault> {
+    let mut table = FieldTable::new();
+    for (name, value) in arguments {
+        let name = name.try_into().map_err(|_| {
+            Fault::new(Kind::Clash, format!("the argument name {name} is too long"))
+        })?;
+        table.insert(name, value);
+    }
+    Ok(table)
+}
+
+fn failed(ending: &Ending, doing: String) -> impl FnOnce(Error) -> Fault {
+    let ending = ending.clone();
+    move |error| Fault::of_call(&doing, &ending, &error)
+}
