@@ -4,5 +4,6 @@
 //! follows one event and one outage through the modules below.
 
 pub mod broker;
+pub mod config;
 pub mod event;
 pub mod store;

@@ -1,0 +1,76 @@
+//! Configuration: one value for each setting, and where it came from.
+//!
+//! Lowest first: the embedded `config/bloodbank-audit.toml`, the file, `.env`, the environment, the flags.
+//! Everything wrong is found at load, before any port is touched, and reported together ([`ConfigError`]).
+//! A [`Config`] that exists is valid in itself; whether a broker or a database answers is another matter.
+
+use serde::Deserialize;
+
+mod amqp_url;
+mod check;
+mod effective;
+mod envelope;
+mod environment;
+mod file;
+mod flags;
+mod ingest;
+mod key;
+mod layers;
+mod load;
+mod log;
+mod postgres;
+mod postgres_url;
+mod problem;
+mod rabbitmq;
+mod reconnect;
+mod secret;
+mod shutdown;
+mod storage;
+mod units;
+
+pub use amqp_url::{AmqpUrl, AmqpUrlError};
+pub use envelope::Envelope;
+pub use environment::Environment;
+pub use flags::Flags;
+pub use ingest::{Ingest, Malformed};
+
+pub use load::Loaded;
+pub use log::{Log, LogFormat, Rotation};
+pub use postgres::Postgres;
+pub use postgres_url::{PostgresUrl, PostgresUrlError};
+pub use problem::{ConfigError, Problem};
+pub use rabbitmq::{Declare, QueueType, RabbitMq};
+pub use reconnect::Reconnect;
+pub use secret::{Secret, redact};
+pub use shutdown::Shutdown;
+pub use storage::{Partition, Storage};
+
+/// The commented file that ships with the daemon: every key, its meaning and its default.
+///
+/// It is the only place where a default is written; the keys without one stand in it commented out.
+pub const DEFAULTS: &str = include_str!("../config/bloodbank-audit.toml");
+
+/// The file that is read when `--config` names no other, if it exists.
+pub const DEFAULT_FILE: &str = "/etc/bloodbank-audit/config.toml";
+
+/// The effective configuration, each section valid in itself and against the others.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The bus: where it is and what is declared on it.
+    pub rabbitmq: RabbitMq,
+    /// The database.
+    pub postgres: Postgres,
+    /// How deliveries become batches.
+    pub ingest: Ingest,
+    /// Where in a message the columns of an event are found.
+    pub envelope: Envelope,
+    /// How history is laid out in the database.
+    pub storage: Storage,
+    /// How long to wait between attempts to reach either side.
+    pub reconnect: Reconnect,
+    /// How a stop is bounded.
+    pub shutdown: Shutdown,
+    /// What is logged, and where to.
+    pub log: Log,
+}

@@ -1,0 +1,48 @@
+//! What the process finds around it, as values: tests bring their own and leave the process alone.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::DEFAULT_FILE;
+
+/// Environment variables, and where the files that nobody named are looked for.
+#[derive(Clone, Default)]
+pub struct Environment {
+    pub(super) variables: Vec<(OsString, OsString)>,
+    pub(super) dotenv: Option<PathBuf>,
+    pub(super) default_file: Option<PathBuf>,
+}
+
+impl Environment {
+    /// Nothing: no variable, no `.env`, no default file.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The environment of this process, `.env` in its working directory, and [`DEFAULT_FILE`].
+    pub fn of_process() -> Self {
+        Self {
+            variables: std::env::vars_os().collect(),
+            dotenv: Some(PathBuf::from(".env")),
+            default_file: Some(PathBuf::from(DEFAULT_FILE)),
+        }
+    }
+
+    /// The same with one more variable; of two with the same name the later counts.
+    pub fn with_variable(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.variables.push((name.into(), value.into()));
+        self
+    }
+
+    /// The same with this `.env` file, which need not exist.
+    pub fn with_dotenv(mut self, path: impl Into<PathBuf>) -> Self {
+        self.dotenv = Some(path.into());
+        self
+    }
+
+    /// The same with this file in place of [`DEFAULT_FILE`]; it need not exist.
+    pub fn with_default_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.default_file = Some(path.into());
+        self
+    }
+}

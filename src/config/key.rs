@@ -1,0 +1,163 @@
+//! The known keys: their kinds, and what is allowed in the words of an error.
+
+use std::fmt;
+
+use super::{envelope, ingest, log, postgres, rabbitmq, reconnect, shutdown, storage};
+
+/// One known key, as the sections declare it beside their fields.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Key {
+    /// `section.key`.
+    pub path: &'static str,
+    /// How its value is written.
+    pub kind: Kind,
+    /// What is allowed, for people; a choice and a bool speak for themselves.
+    allowed: &'static str,
+    /// Whether it may be absent; then an empty string counts as absent, so that a variable can unset it.
+    pub optional: bool,
+    /// Whether its value must never be shown.
+    pub secret: bool,
+}
+
+/// How a value is written, in TOML and in a variable.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// A string, whatever it looks like: `QUEUE=123` is the queue named 123.
+    Text,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Bool,
+    /// Strings; in a variable `["a","b"]` or `a,b`.
+    List,
+    /// A string that humantime reads.
+    Duration,
+    /// A string with a unit, or a whole number of bytes.
+    Size,
+}
+
+impl Key {
+    pub(super) const fn new(path: &'static str, kind: Kind, allowed: &'static str) -> Self {
+        Self { path, kind, allowed, optional: false, secret: false }
+    }
+
+    pub(super) const fn secret(path: &'static str, allowed: &'static str) -> Self {
+        Self { secret: true, ..Self::new(path, Kind::Text, allowed) }
+    }
+
+    pub(super) const fn optional(self) -> Self {
+        Self { optional: true, ..self }
+    }
+
+    /// The section's name and the key's own.
+    pub(super) fn parts(&self) -> (&'static str, &'static str) {
+        self.path.split_once('.').unwrap_or(("", self.path))
+    }
+
+    /// What is allowed, for people.
+    pub(super) fn allowed(&self) -> String {
+        match self.kind {
+            Kind::Choice(words) => {
+                words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ")
+            }
+            Kind::Bool => "true, false".to_owned(),
+            _ => self.allowed.to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.path)
+    }
+}
+
+/// The sections, in the order of the shipped file.
+const SECTIONS: &[&[Key]] = &[
+    rabbitmq::KEYS,
+    postgres::KEYS,
+    ingest::KEYS,
+    envelope::KEYS,
+    storage::KEYS,
+    reconnect::KEYS,
+    shutdown::KEYS,
+    log::KEYS,
+];
+
+/// Every known key, in the order of the shipped file.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().copied().flatten()
+}
+
+/// The key of this path.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    all().find(|key| key.path == path)
+}
+
+/// Whether a section has this name.
+pub(super) fn is_section(name: &str) -> bool {
+    all().any(|key| key.parts().0 == name)
+}
+
+/// What to write instead of an unknown path: a known one of the same key, or the one that reads most alike.
+pub(super) fn suggest(path: &str) -> Option<&'static str> {
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let elsewhere: Vec<_> = all().filter(|key| key.parts().1 == name).map(|key| key.path).collect();
+    if let [only] = elsewhere[..] {
+        return Some(only);
+    }
+    let mut candidates: Vec<&str> = all().map(|key| key.path).collect();
+    if !path.contains('.') {
+        let sections = all().map(|key| key.parts().0);
+        candidates.extend(sections);
+    }
+    closest(path, &candidates)
+}
+
+/// The candidate that reads most like the word, if any is near.
+pub(super) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    const NEAR: f64 = 0.7;
+    let likeness = |candidate: &&str| strsim::normalized_damerau_levenshtein(word, candidate);
+    let best = candidates.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(&best) >= NEAR).then_some(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::Figment;
+    use figment::error::Kind as Wrong;
+    use figment::providers::Serialized;
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::config::{Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Shutdown, Storage};
+
+    /// The fields that the section's type accepts, as it says when it meets another.
+    fn fields<T: DeserializeOwned + fmt::Debug>() -> &'static [&'static str] {
+        let figment = Figment::from(Serialized::default("no such key", 1));
+        match figment.extract::<T>().unwrap_err().kind {
+            Wrong::UnknownField(_, fields) => fields,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn the_known_keys_are_the_fields_of_the_sections() {
+        let fields = [
+            fields::<RabbitMq>(),
+            fields::<Postgres>(),
+            fields::<Ingest>(),
+            fields::<Envelope>(),
+            fields::<Storage>(),
+            fields::<Reconnect>(),
+            fields::<Shutdown>(),
+            fields::<Log>(),
+        ];
+        for (keys, fields) in SECTIONS.iter().zip(fields) {
+            let keys: Vec<_> = keys.iter().map(|key| key.parts().1).collect();
+            assert_eq!(keys, fields);
+        }
+    }
+}

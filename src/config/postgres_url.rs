@@ -1,0 +1,176 @@
+//! `postgres://` URLs: read by sqlx, checked here first, because sqlx logs what it does not know.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::Deserialize;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use url::Url;
+
+use super::amqp_url::parameter_name;
+use super::secret::{MASK, Secret};
+
+/// A server, the credentials for it and the database. `Debug` and `Display` mask what is secret in it.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PostgresUrl {
+    text: Secret,
+    masked: String,
+}
+
+/// Why a PostgreSQL URL cannot be used. It never quotes what could be part of a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PostgresUrlError {
+    /// Not a URL at all.
+    #[error(
+        "not a URL ({0}); in a password the characters @ / ? # % are written percent-encoded, %40 %2F %3F %23 %25"
+    )]
+    Syntax(#[from] url::ParseError),
+    /// Another database.
+    #[error("the scheme is neither postgres nor postgresql")]
+    Scheme,
+    /// `postgres:name` instead of `postgres://…`.
+    #[error("there is no // after the scheme")]
+    NoAuthority,
+    /// A delimiter where none can be: mostly a password that was not percent-encoded.
+    #[error(
+        "there is a bare @ or # after the host; in a password @ / ? # % are written percent-encoded, %40 %2F %3F %23 %25"
+    )]
+    Delimiter,
+    /// A query parameter that would be ignored.
+    #[error("the query parameter {0} is not supported; those are {known}", known = PARAMETERS.join(", "))]
+    Parameter(String),
+    /// A query parameter with an impossible value.
+    #[error("the query parameter `{name}` must be {allowed}")]
+    Value {
+        /// Its name.
+        name: String,
+        /// What it can be.
+        allowed: &'static str,
+    },
+    /// Whatever else sqlx has against it.
+    #[error("a part of it is not UTF-8 after percent-decoding")]
+    Refused,
+}
+
+/// What sqlx understands; anything else it would log with its value, and ignore.
+const PARAMETERS: &[&str] = &[
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "statement-cache-capacity",
+    "user",
+];
+
+/// The other spellings that sqlx understands.
+const ALIASES: &[&str] = &["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
+
+impl PostgresUrl {
+    /// Checks a URL.
+    pub fn parse(text: &str) -> Result<Self, PostgresUrlError> {
+        let text = text.trim();
+        let mut url = Url::parse(text)?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err(PostgresUrlError::Scheme);
+        }
+        if !url.has_authority() {
+            return Err(PostgresUrlError::NoAuthority);
+        }
+        if url.fragment().is_some() || url.path().contains('@') {
+            return Err(PostgresUrlError::Delimiter);
+        }
+        for (name, value) in url.query_pairs() {
+            check_parameter(&name, &value).map_err(|error| match error {
+                // Without credentials before it, an @ in the query is likely to end them: a bare `?` in the
+                // password, and what follows it is no parameter's name.
+                PostgresUrlError::Parameter(_)
+                    if url.as_str().contains('@') && url.username().is_empty() =>
+                {
+                    PostgresUrlError::Delimiter
+                }
+                error => error,
+            })?;
+        }
+        PgConnectOptions::from_str(text).map_err(|_| PostgresUrlError::Refused)?;
+        Ok(Self { text: Secret::new(text), masked: mask(&mut url) })
+    }
+
+    /// What sqlx connects with.
+    pub fn connect_options(&self) -> Result<PgConnectOptions, PostgresUrlError> {
+        PgConnectOptions::from_str(self.text.expose()).map_err(|_| PostgresUrlError::Refused)
+    }
+
+    /// The URL with its password: for the wire, never for a log.
+    pub fn expose(&self) -> &str {
+        self.text.expose()
+    }
+}
+
+fn check_parameter(name: &str, value: &str) -> Result<(), PostgresUrlError> {
+    let wrong = |allowed| Err(PostgresUrlError::Value { name: name.to_owned(), allowed });
+    match name {
+        "sslmode" | "ssl-mode" if value.parse::<PgSslMode>().is_err() => {
+            wrong("disable, allow, prefer, require, verify-ca or verify-full")
+        }
+        "port" if value.parse::<u16>().is_err() => wrong("a port"),
+        "hostaddr" if value.parse::<IpAddr>().is_err() => wrong("an IP address"),
+        "statement-cache-capacity" if value.parse::<usize>().is_err() => wrong("a whole number"),
+        name if PARAMETERS.contains(&name) || ALIASES.contains(&name) => Ok(()),
+        name if name.starts_with("options[") && name.ends_with(']') => Ok(()),
+        name => Err(PostgresUrlError::Parameter(parameter_name(name))),
+    }
+}
+
+fn mask(url: &mut Url) -> String {
+    if url.password().is_some() {
+        // Cannot fail: what has a password can have another.
+        let _ = url.set_password(Some(MASK));
+    }
+    let secret = |name: &str, value: &str| name == "password" || value.contains("PRIVATE KEY");
+    if url.query_pairs().any(|(name, value)| secret(&name, &value)) {
+        let pairs: Vec<_> = url.query_pairs().into_owned().collect();
+        let mut query = url.query_pairs_mut();
+        query.clear();
+        for (name, value) in &pairs {
+            query.append_pair(name, if secret(name, value) { MASK } else { value });
+        }
+    }
+    url.to_string()
+}
+
+impl TryFrom<String> for PostgresUrl {
+    type Error = PostgresUrlError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl FromStr for PostgresUrl {
+    type Err = PostgresUrlError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked)
+    }
+}
+
+impl fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.masked)
+    }
+}

@@ -1,0 +1,51 @@
+//! `[storage]`: how history is laid out in the database.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use super::key::{Key, Kind};
+use super::units;
+
+/// How history is laid out in the database.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    /// The span of one partition of `audit.events`, by the daemon's time of receipt, in UTC.
+    pub partition: Partition,
+    /// Partitions kept ready beyond the present one, 1 to 1000.
+    #[serde(deserialize_with = "partitions_ahead")]
+    pub partitions_ahead: u32,
+    /// How long into a new partition the one before is probed for duplicates, 0s to 365d. A `redelivered`
+    /// event probes it at any time.
+    #[serde(deserialize_with = "dedupe_overlap")]
+    pub dedupe_overlap: Duration,
+}
+
+/// The span of one partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Partition {
+    /// A day, from midnight UTC.
+    Daily,
+    /// An hour.
+    Hourly,
+}
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new("storage.partition", Kind::Choice(&["daily", "hourly"]), ""),
+    Key::new("storage.partitions_ahead", Kind::Integer, "a whole number from 1 to 1000"),
+    Key::new(
+        "storage.dedupe_overlap",
+        Kind::Duration,
+        "a duration from 0s to 365d, such as \"2h\"",
+    ),
+];
+
+fn partitions_ahead<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    units::whole(deserializer, 1, 1_000)
+}
+
+fn dedupe_overlap<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    units::within(units::duration(deserializer)?, Duration::ZERO, 365 * units::DAY)
+}
