@@ -3,7 +3,9 @@
 //! Data walks one way: delivery → event → batch → commit → ack. `ARCHITECTURE.md` at the repository's root
 //! follows one event and one outage through the modules below.
 
+pub mod backoff;
 pub mod broker;
 pub mod config;
 pub mod event;
+pub mod pipeline;
 pub mod store;

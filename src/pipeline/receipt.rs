@@ -1,0 +1,70 @@
+//! Receipts: what an acknowledgement is made from.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{
+    event::DeliveryTag,
+    store::{Batch, Commit, Entry},
+};
+
+/// Proof that some deliveries are committed. Only the write stage makes one, and only out of a [`Commit`].
+#[derive(Debug)]
+pub(super) struct Receipt {
+    /// Deliveries up to and including this one are stored, apart from those rejected. `None` where none is.
+    pub ack_up_to: Option<DeliveryTag>,
+    /// Deliveries recorded as rejections.
+    pub dead_letter: Vec<DeliveryTag>,
+}
+
+impl Receipt {
+    pub(super) fn of(_: &Commit, batch: &Batch) -> Receipt {
+        let tags = |rejected: bool| {
+            let wanted = move |entry: &&Entry| matches!(entry, Entry::Rejection(_)) == rejected;
+            batch.entries().iter().filter(wanted).map(|entry| entry.delivery().tag)
+        };
+        // The broker takes it ill if the last tag of a multiple acknowledgement was rejected before.
+        Receipt { ack_up_to: tags(false).max(), dead_letter: tags(true).collect() }
+    }
+}
+
+/// What was committed since the start of the process.
+#[derive(Debug, Default)]
+pub struct Tally {
+    events: AtomicU64,
+    conflicts: AtomicU64,
+    duplicates: AtomicU64,
+    rejections: AtomicU64,
+}
+
+impl Tally {
+    pub(super) fn count(&self, commit: &Commit) {
+        for (total, more) in [
+            (&self.events, commit.events),
+            (&self.conflicts, commit.conflicts),
+            (&self.duplicates, commit.duplicates),
+            (&self.rejections, commit.rejections),
+        ] {
+            total.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Events stored, conflicts included.
+    pub fn events(&self) -> u64 {
+        self.events.load(Ordering::Relaxed)
+    }
+
+    /// Events stored whose id was stored before with other content.
+    pub fn conflicts(&self) -> u64 {
+        self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Deliveries of events that were stored already.
+    pub fn duplicates(&self) -> u64 {
+        self.duplicates.load(Ordering::Relaxed)
+    }
+
+    /// Deliveries sent to the dead-letter queue.
+    pub fn rejections(&self) -> u64 {
+        self.rejections.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,59 @@
+//! What becomes of a stage that dies. Everything else about the pipeline is shown against real servers, in `tests/it`.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Ended, Limits, Rules, Tally, run};
+use crate::{
+    backoff::Backoff,
+    broker::{Acker, Fault, Source},
+    event::{Delivery, DeliveryTag, Envelope, Preset},
+    store::{Settings, Writer},
+};
+
+/// A client that panics, as the real one does on a field tag it does not know.
+struct Dies;
+
+impl Source for Dies {
+    async fn next(&mut self) -> Option<Delivery> {
+        panic!("unknown field tag")
+    }
+
+    async fn cancel(&mut self) {}
+
+    fn ended(&self) -> CancellationToken {
+        CancellationToken::new()
+    }
+
+    fn ending(&self) -> String {
+        "not asked".to_owned()
+    }
+}
+
+impl Acker for Dies {
+    async fn ack_up_to(&mut self, _: DeliveryTag) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    async fn dead_letter(&mut self, _: DeliveryTag) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_dies_is_named() {
+    let rules = Rules {
+        envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
+        dead_letter_malformed: false,
+        limits: Limits { events: 10, bytes: 1000 },
+        backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
+        take: None,
+    };
+    let writer = Writer::new(Settings::new("postgres://localhost/never_connected").unwrap());
+    let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
+    let (_, ended) = run(Dies, Dies, writer, rules, Arc::new(Tally::default()), soft, hard).await;
+    let Ended::Died(words) = ended else { panic!("{ended:?}") };
+    assert!(words.contains("the intake stage of the pipeline died"), "{words}");
+    assert!(words.contains("unknown field tag"), "{words}");
+}

@@ -1,0 +1,173 @@
+//! Write: commits batches, one at a time and in order, and issues receipts.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{
+    Rules, Tally,
+    batch::{gather, split_at},
+    receipt::Receipt,
+    verdict::{Verdict, verdict},
+};
+use crate::{
+    backoff::Backoff,
+    event::{Event, Reason, Rejection},
+    store::{Append, Batch, Commit, Entry, Fault},
+};
+
+/// The database wants mending before anything more can be stored.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot store events: {0}")]
+pub struct Stopped(Fault);
+
+/// Runs until there are no more events, or none that could still be acknowledged (`lost`).
+pub(super) async fn run(
+    writer: &mut impl Append,
+    mut arrived: mpsc::Receiver<Event>,
+    receipts: mpsc::Sender<Receipt>,
+    rules: &Rules,
+    tally: &Tally,
+    lost: CancellationToken,
+) -> Result<(), Stopped> {
+    while let Some(batch) = gather(&mut arrived, rules).await {
+        let mut waiting = VecDeque::from([batch]);
+        while let Some(batch) = waiting.pop_front() {
+            if lost.is_cancelled() {
+                return Ok(());
+            }
+            match settle(writer, batch, rules.backoff.clone(), &lost).await? {
+                Settled::Committed(batch, commit) => {
+                    tally.count(&commit);
+                    if receipts.send(Receipt::of(&commit, &batch)).await.is_err() {
+                        // The broker can no longer be told; it will deliver again what it was not told of.
+                        return Ok(());
+                    }
+                }
+                Settled::Split(parts) => {
+                    for part in parts.into_iter().rev() {
+                        waiting.push_front(part);
+                    }
+                }
+                Settled::Abandoned => return Ok(()),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What became of a batch.
+enum Settled {
+    Committed(Batch, Commit),
+    /// It cannot be committed as it is; these make it up, in order, each to be tried by itself.
+    Split(Vec<Batch>),
+    /// The session ended while the database was away.
+    Abandoned,
+}
+
+/// Tries until the batch is committed, has to be split, or is no longer wanted.
+async fn settle(
+    writer: &mut impl Append,
+    mut batch: Batch,
+    mut backoff: Backoff,
+    lost: &CancellationToken,
+) -> Result<Settled, Stopped> {
+    loop {
+        let fault = match attempt(writer, &mut batch).await {
+            Ok(attempt) => {
+                if let Some((attempts, time)) = backoff.reset() {
+                    let after = humantime::format_duration(time);
+                    info!(%after, attempts, "PostgreSQL is back: events are stored again");
+                }
+                return Ok(match attempt {
+                    Attempt::Committed(commit) => Settled::Committed(batch, commit),
+                    Attempt::Spans { first_part } => Settled::Split(in_two(batch, first_part)),
+                });
+            }
+            Err(fault) => fault,
+        };
+        match verdict(fault.kind) {
+            Verdict::Retry if too_much(&fault, &batch, &backoff) => {
+                let middle = batch.entries().len() / 2;
+                return Ok(Settled::Split(in_two(batch, middle)));
+            }
+            Verdict::Retry => {
+                let delay = backoff.next_delay();
+                warn!(
+                    cause = %fault,
+                    attempt = backoff.attempts(),
+                    retry_in = %humantime::format_duration(delay),
+                    waiting = batch.entries().len(),
+                    "PostgreSQL is away: intake waits, nothing is lost"
+                );
+                tokio::select! {
+                    biased;
+                    () = lost.cancelled() => return Ok(Settled::Abandoned),
+                    () = tokio::time::sleep(delay) => {}
+                }
+            }
+            Verdict::Isolate => return isolate(batch, fault).map(Settled::Split),
+            Verdict::Stop => return Err(Stopped(fault)),
+        }
+    }
+}
+
+/// Whether it has failed so often by its size that two halves have a better chance.
+fn too_much(fault: &Fault, batch: &Batch, backoff: &Backoff) -> bool {
+    fault.may_be_size()
+        && backoff.attempts() >= 2
+        && batch.entries().len() > 1
+        && !batch.is_in_doubt()
+}
+
+enum Attempt {
+    Committed(Commit),
+    /// The batch spans partitions; so many entries belong into the first.
+    Spans {
+        first_part: usize,
+    },
+}
+
+async fn attempt(writer: &mut impl Append, batch: &mut Batch) -> Result<Attempt, Fault> {
+    if let Some(first) = batch.entries().first() {
+        let span = writer.span(first.delivery().received_at).await?;
+        let fits = |entry: &Entry| span.contains(entry.delivery().received_at);
+        if let Some(first_part) = batch.entries().iter().position(|entry| !fits(entry)) {
+            return Ok(Attempt::Spans { first_part });
+        }
+    }
+    writer.append(batch).await.map(Attempt::Committed)
+}
+
+fn in_two(batch: Batch, first_part: usize) -> Vec<Batch> {
+    let (first, second) = split_at(batch.into_entries(), first_part);
+    vec![Batch::new(first), Batch::new(second)]
+}
+
+/// Halves a refused batch; an event alone is turned into a rejection.
+fn isolate(batch: Batch, fault: Fault) -> Result<Vec<Batch>, Stopped> {
+    if batch.entries().len() > 1 {
+        let middle = batch.entries().len() / 2;
+        return Ok(in_two(batch, middle));
+    }
+    match batch.into_entries().pop() {
+        Some(Entry::Event(event)) => {
+            warn!(
+                cause = %fault,
+                routing_key = event.delivery.routing_key,
+                message_id = event.delivery.properties.message_id,
+                "the database refuses this event: it goes to the dead-letter queue"
+            );
+            let reason = Reason::Refused {
+                sqlstate: fault.sqlstate.unwrap_or_default(),
+                message: fault.message,
+            };
+            Ok(vec![Batch::new(vec![Entry::Rejection(Rejection { event, reason })])])
+        }
+        // Without its reason recorded it must not leave the queue.
+        Some(Entry::Rejection(_)) => Err(Stopped(fault)),
+        None => Ok(Vec::new()),
+    }
+}
