@@ -5,7 +5,13 @@
 
 pub mod backoff;
 pub mod broker;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod event;
+pub mod exit;
 pub mod pipeline;
+pub mod signals;
 pub mod store;
+pub mod supervisor;
+pub mod telemetry;

@@ -1,3 +1,24 @@
 //! The `bloodbank-audit` binary.
 
-fn main() {}
+use std::process::ExitCode;
+
+use bloodbank_audit::cli::{Cli, Command};
+use bloodbank_audit::commands::with_runtime;
+use bloodbank_audit::config::Environment;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let (flags, environment) = (cli.flags(), Environment::of_process());
+    match cli.command {
+        Command::Run(options) => {
+            with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
+        }
+        Command::Migrate(options) => {
+            with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
+        }
+        Command::Config(options) => options.run(&flags, &environment),
+    }
+}

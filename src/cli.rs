@@ -1,0 +1,169 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::config::{Flags, redact};
+use crate::exit;
+
+/// Keeps the complete, provable history of a RabbitMQ event bus in PostgreSQL.
+#[derive(Parser)]
+#[command(
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    after_long_help = AFTER_HELP
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// The subcommands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Record every event of the bus until a signal ends it
+    Run(commands::run::Options),
+    /// Bring the database's schema up to date, and nothing else
+    Migrate(commands::migrate::Options),
+    /// Print the effective configuration and where each value came from, secrets masked
+    Config(commands::config::Options),
+}
+
+/// Flags of every subcommand. The values stay out of `Debug` and of `--help`: they may be secrets.
+#[derive(Args)]
+#[command(next_help_heading = "Configuration")]
+struct Global {
+    /// Read this file, which must exist, instead of /etc/bloodbank-audit/config.toml
+    #[arg(long, global = true, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Set any key of the file, above everything else; repeatable
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    /// rabbitmq.url; other users of the machine see it: prefer the variable RABBIT_URL
+    #[arg(long, global = true, value_name = "URL")]
+    rabbit_url: Option<String>,
+    /// postgres.url; other users of the machine see it: prefer the variable DATABASE_URL
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// rabbitmq.exchange
+    #[arg(long, global = true, value_name = "NAME")]
+    exchange: Option<String>,
+    /// rabbitmq.queue
+    #[arg(long, global = true, value_name = "NAME")]
+    queue: Option<String>,
+    /// log.level: off, error, warn, info, debug, trace, then perhaps ",target=level"
+    #[arg(long, global = true, value_name = "FILTER")]
+    log_level: Option<String>,
+    /// log.format: human or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+const AFTER_HELP: &str = "\
+Configuration, lowest first: the built-in defaults (`bloodbank-audit config --defaults` prints them), \
+the file, .env in the working directory, the environment (BLOODBANK_AUDIT__SECTION__KEY, and RABBIT_URL, \
+EXCHANGE_NAME, DATABASE_URL), the flags.
+
+Exit status:
+   0  a clean stop: everything in hand was committed and acked
+   1  a failure, said in the last line of the log
+   2  the command line is wrong
+  70  a part of the daemon died (a panic)
+  75  a stop was cut short, by the end of the grace period or a second signal; the rest stays with the broker
+  78  the configuration is wrong, or what exists on the broker is not what it asks for: restarting does not help";
+
+impl Cli {
+    /// Parses the command line, the program's name first.
+    ///
+    /// # Errors
+    ///
+    /// The exit code, when the answer has been printed already: help, the version, or what is wrong.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
+        Self::try_parse_from(arguments).map_err(|error| {
+            // A closed stdout or stderr leaves nobody to tell.
+            let code = match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                    let _ = error.print();
+                    exit::CLEAN
+                }
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    let _ = error.print();
+                    exit::USAGE
+                }
+                // It quotes the argument that is wrong, which may be a URL with its password.
+                _ => {
+                    let text = redact(&error.render().to_string());
+                    let _ = std::io::stderr().write_all(text.as_bytes());
+                    exit::USAGE
+                }
+            };
+            ExitCode::from(code)
+        })
+    }
+
+    /// What the flags say about the configuration; `--set` after the flags of single keys, so that it wins.
+    pub fn flags(&self) -> Flags {
+        let Global {
+            config,
+            set,
+            rabbit_url,
+            database_url,
+            exchange,
+            queue,
+            log_level,
+            log_format,
+        } = &self.global;
+        let single = [
+            ("--rabbit-url", "rabbitmq.url", rabbit_url),
+            ("--database-url", "postgres.url", database_url),
+            ("--exchange", "rabbitmq.exchange", exchange),
+            ("--queue", "rabbitmq.queue", queue),
+            ("--log-level", "log.level", log_level),
+            ("--log-format", "log.format", log_format),
+        ];
+        let mut flags = Flags::default();
+        if let Some(path) = config {
+            flags = flags.with_file(path);
+        }
+        for (flag, path, value) in single {
+            if let Some(value) = value {
+                flags = flags.with_value(flag, path, value);
+            }
+        }
+        set.iter().fold(flags, |flags, assignment| flags.with_assignment(assignment))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::config::DEFAULT_FILE;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code_and_the_default_file() {
+        let help = Cli::command().render_long_help().to_string();
+        for code in
+            [exit::CLEAN, exit::FAILURE, exit::USAGE, exit::DIED, exit::UNFINISHED, exit::CONFIG]
+        {
+            assert!(help.contains(&format!("\n{code:>4}  ")), "{code} is missing in:\n{help}");
+        }
+        assert!(help.contains(DEFAULT_FILE));
+    }
+}

@@ -1,0 +1,71 @@
+//! The subcommands, a file each: thin, they call the library. Here is what they share on their way in and out.
+
+use std::io::Write as _;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::config::{Config, ConfigError, Environment, Flags};
+use crate::exit;
+use crate::telemetry::logs::{LogError, LogHandle, Logs};
+
+pub mod config;
+pub mod migrate;
+pub mod run;
+pub mod settings;
+
+/// How long threads that block (name resolution, for one) may hold up the exit.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
+/// Stack of each worker thread, in bytes; memory is only taken for what is used of it. The AMQP client decodes header
+/// tables recursively, and 128 KiB of them, a frame, can hold 18,000 levels: with the usual 2 MiB, one such message
+/// would end the process each time that it is delivered.
+const WORKER_STACK: usize = 256 * 1024 * 1024;
+
+/// Configuration, then the log, then the runtime, then the command; its failure is logged here, once. The log
+/// is flushed before this returns.
+pub fn with_runtime<F, R>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
+where
+    F: FnOnce(Config, LogHandle) -> R,
+    R: Future<Output = anyhow::Result<ExitCode>>,
+{
+    let (config, logs) = match prepare(flags, environment) {
+        Ok(prepared) => prepared,
+        Err(error) => return complain(&error),
+    };
+    let handle = logs.handle();
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .thread_stack_size(WORKER_STACK)
+            .build()?;
+        let outcome = runtime.block_on(command(config, handle));
+        runtime.shutdown_timeout(LAST_THREADS);
+        outcome
+    }));
+    match outcome {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(code(&error))
+        }
+        // The panic hook has logged it.
+        Err(_) => ExitCode::from(exit::DIED),
+    }
+}
+
+fn prepare(flags: &Flags, environment: &Environment) -> anyhow::Result<(Config, Logs)> {
+    let config = Config::load(flags, environment)?.config;
+    let logs = Logs::install(&config.log)?;
+    Ok((config, logs))
+}
+
+/// Says a failure on stderr, where there is no log yet. A closed stderr leaves nobody to tell.
+fn complain(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "bloodbank-audit: {error:#}");
+    ExitCode::from(code(error))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() || error.is::<LogError>() { exit::CONFIG } else { exit::FAILURE }
+}

@@ -1,0 +1,54 @@
+//! `bloodbank-audit run`: the daemon.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::settings;
+use crate::{
+    config::Config,
+    exit,
+    signals::{Listener, Stop},
+    supervisor::{self, Failure, Finished},
+    telemetry::logs::LogHandle,
+};
+
+/// Options of `bloodbank-audit run`.
+#[derive(Debug, clap::Args)]
+pub struct Options {}
+
+impl Options {
+    /// Records until a signal ends it.
+    ///
+    /// # Errors
+    /// Something has to be mended before it can go on; what was not acknowledged stays with the broker.
+    pub async fn run(self, config: Config, logs: LogHandle) -> anyhow::Result<ExitCode> {
+        let settings = settings::daemon(&config)?;
+        let stop = Stop::new();
+        let reopen = move || {
+            if let Err(error) = logs.reopen() {
+                tracing::error!("the log is not reopened: {error}");
+            }
+        };
+        let listener = Listener::start(stop.clone(), reopen).context("handling signals")?;
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+        let result = supervisor::run(settings, stop).await;
+        drop(listener);
+        let code = match result {
+            Ok(Finished::Clean) => exit::CLEAN,
+            Ok(Finished::CutShort) => exit::UNFINISHED,
+            Err(failure) => {
+                tracing::error!("{failure}");
+                match failure {
+                    Failure::Broker(_) => exit::CONFIG,
+                    Failure::Died(_) => exit::DIED,
+                    Failure::Store(_)
+                    | Failure::Unready(_)
+                    | Failure::Schema(_)
+                    | Failure::Unmigrated(_) => exit::FAILURE,
+                }
+            }
+        };
+        Ok(ExitCode::from(code))
+    }
+}

@@ -1,0 +1,102 @@
+//! The configuration, as each part of the daemon wants it. Here alone both sides are known.
+
+use std::sync::Arc;
+
+use crate::{
+    backoff::Backoff,
+    broker::{self, Address, Topology},
+    config::{self, Config},
+    event::{Envelope, Overrides},
+    pipeline::{Limits, Rules},
+    store, supervisor,
+};
+
+/// Everything the daemon is told to do.
+///
+/// # Errors
+/// The database's URL holds something the client does not know.
+pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
+    Ok(supervisor::Settings {
+        broker: broker(config),
+        store: store(config)?,
+        migrate: config.postgres.migrate,
+        rules: rules(config),
+        grace: config.shutdown.grace,
+    })
+}
+
+/// How to open a session with the broker.
+pub fn broker(config: &Config) -> broker::Settings {
+    let rabbitmq = &config.rabbitmq;
+    broker::Settings {
+        address: address(config),
+        topology: Topology {
+            exchange: rabbitmq.exchange.clone(),
+            queue: rabbitmq.queue.clone(),
+            queue_type: match rabbitmq.queue_type {
+                config::QueueType::Quorum => broker::QueueType::Quorum,
+                config::QueueType::Classic => broker::QueueType::Classic,
+            },
+            bindings: rabbitmq.bindings.clone(),
+            dead_letter_exchange: rabbitmq.dead_letter_exchange.clone(),
+            dead_letter_queue: rabbitmq.dead_letter_queue.clone(),
+            delivery_limit: rabbitmq.delivery_limit,
+            declare: match rabbitmq.declare {
+                config::Declare::Create => broker::Declare::Create,
+                config::Declare::Verify => broker::Declare::Verify,
+            },
+        },
+        connection_name: format!("bloodbank-audit {}", env!("CARGO_PKG_VERSION")),
+        connect_timeout: rabbitmq.connect_timeout,
+        heartbeat: rabbitmq.heartbeat,
+        prefetch: config.ingest.prefetch,
+    }
+}
+
+/// Where the broker is.
+pub fn address(config: &Config) -> Address {
+    let url = &config.rabbitmq.url;
+    Address {
+        host: url.host.clone(),
+        port: url.port,
+        vhost: url.vhost.clone(),
+        user: url.user.clone(),
+        password: url.password.expose().to_owned(),
+        tls: url.tls,
+        ca_file: config.rabbitmq.tls_ca_file.clone(),
+    }
+}
+
+/// How to reach the database.
+///
+/// # Errors
+/// The URL holds something the client does not know.
+pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
+    let config::Storage { partition, partitions_ahead, dedupe_overlap } = config.storage;
+    Ok(store::Settings::new(config.postgres.url.expose())?
+        .timeouts(config.postgres.connect_timeout, config.postgres.statement_timeout)
+        .partitions(partition == config::Partition::Hourly, partitions_ahead)
+        .dedupe_overlap(dedupe_overlap))
+}
+
+fn rules(config: &Config) -> Rules {
+    let envelope = config.envelope.clone();
+    let overrides = Overrides {
+        event_id: envelope.event_id,
+        event_type: envelope.event_type,
+        event_time: envelope.event_time,
+        source: envelope.source,
+        correlation_ids: envelope.correlation_ids,
+        expects: envelope.expects,
+    };
+    Rules {
+        envelope: Arc::new(Envelope::with_overrides(envelope.preset, overrides)),
+        dead_letter_malformed: config.ingest.malformed == config::Malformed::DeadLetter,
+        limits: Limits {
+            events: config.ingest.batch_events,
+            bytes: usize::try_from(config.ingest.batch_bytes.as_u64()).unwrap_or(usize::MAX),
+        },
+        backoff: Backoff::new(config.reconnect.initial, config.reconnect.max),
+        take: None,
+    }
+}

@@ -1,0 +1,14 @@
+//! The exit codes, as `--help` lists them; 70, 75 and 78 are those of sysexits.h.
+
+/// A clean stop: everything in hand was committed and acked.
+pub const CLEAN: u8 = 0;
+/// A failure, said in the last line of the log.
+pub const FAILURE: u8 = 1;
+/// The command line is wrong.
+pub const USAGE: u8 = 2;
+/// A part of the daemon died (a panic).
+pub const DIED: u8 = 70;
+/// A stop was cut short, by the end of the grace period or a second signal; the rest stays with the broker.
+pub const UNFINISHED: u8 = 75;
+/// The configuration is wrong, or what exists on the broker is not what it asks for; restarting does not help.
+pub const CONFIG: u8 = 78;

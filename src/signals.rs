@@ -1,0 +1,91 @@
+//! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reopens the log.
+
+use std::{io, thread};
+
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::{Handle, Signals},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// What a process is told to do from outside.
+#[derive(Debug, Clone)]
+pub struct Stop {
+    /// Take no more, finish what is in hand.
+    pub soft: CancellationToken,
+    /// Leave everything where it is. Cancels `soft` too.
+    pub hard: CancellationToken,
+}
+
+impl Stop {
+    /// Nobody has asked for anything yet.
+    pub fn new() -> Stop {
+        let hard = CancellationToken::new();
+        Stop { soft: hard.child_token(), hard }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Stop {
+        Stop::new()
+    }
+}
+
+/// The thread that waits for signals; ends when this is dropped.
+pub struct Listener {
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Listener {
+    /// Handles signals from now on: the first SIGTERM or SIGINT cancels `stop.soft`, the second `stop.hard`, and each
+    /// SIGHUP calls `reopen`.
+    ///
+    /// # Errors
+    /// The operating system refuses a handler or a thread.
+    pub fn start(stop: Stop, reopen: impl Fn() + Send + 'static) -> io::Result<Listener> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+        let handle = signals.handle();
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                match signal {
+                    SIGHUP => reopen(),
+                    _ if stop.soft.is_cancelled() => {
+                        warn!(
+                            signal = name(signal),
+                            "stopping at once: what is not acknowledged stays with the broker"
+                        );
+                        stop.hard.cancel();
+                    }
+                    _ => {
+                        info!(
+                            signal = name(signal),
+                            "stopping: intake ends, what is in hand is committed and acknowledged"
+                        );
+                        stop.soft.cancel();
+                    }
+                }
+            }
+        })?;
+        Ok(Listener { handle, thread: Some(thread) })
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            // It only reports; a panic there was logged when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn name(signal: i32) -> &'static str {
+    match signal {
+        SIGTERM => "SIGTERM",
+        SIGINT => "SIGINT",
+        _ => "signal",
+    }
+}

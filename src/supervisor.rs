@@ -1,0 +1,154 @@
+//! The supervisor: one pipeline after the other, a new one for each session with the broker, until told to stop.
+
+mod sessions;
+mod window;
+
+use std::{fmt::Display, sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use crate::{
+    backoff::Backoff,
+    broker,
+    pipeline::{Rules, Stopped, Tally},
+    signals::Stop,
+    store::{self, MigrationError},
+};
+use sessions::Sessions;
+
+/// Everything the daemon is told to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The broker.
+    pub broker: broker::Settings,
+    /// The database.
+    pub store: store::Settings,
+    /// Whether to apply missing migrations at the start.
+    pub migrate: bool,
+    /// What to do with deliveries.
+    pub rules: Rules,
+    /// How long a stop may take before it becomes a hard one.
+    pub grace: Duration,
+}
+
+/// How the daemon ended without a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finished {
+    /// Everything in hand was committed and acknowledged.
+    Clean,
+    /// A second signal or the end of the grace period cut it short; what was in hand stays with the broker.
+    CutShort,
+}
+
+/// Why the daemon cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What exists on the broker is not what the configuration asks for.
+    #[error("{0}")]
+    Broker(broker::Fault),
+    /// The database wants mending.
+    #[error(transparent)]
+    Store(#[from] Stopped),
+    /// Events could not be stored, so that none were asked for.
+    #[error("events cannot be stored: {0}")]
+    Unready(store::Fault),
+    /// The schema is not what this program needs.
+    #[error(transparent)]
+    Schema(#[from] MigrationError),
+    /// The schema lacks steps, and nobody asked to apply them.
+    #[error(
+        "the schema lacks {0} migration(s): run `bloodbank-audit migrate`, or set postgres.migrate = true"
+    )]
+    Unmigrated(usize),
+    /// A part of the daemon died.
+    #[error("{0}")]
+    Died(String),
+}
+
+/// Runs until told to stop, or until somebody has to mend something.
+///
+/// # Errors
+/// A [`Failure`]; what was not acknowledged stays with the broker.
+pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
+    let tally = Arc::new(Tally::default());
+    let grace = end_of_grace(stop.clone(), settings.grace);
+    let result = tokio::select! {
+        result = serve(&settings, &stop, &tally) => result,
+        never = grace => match never {},
+    };
+    info!(
+        events = tally.events(),
+        conflicts = tally.conflicts(),
+        duplicates = tally.duplicates(),
+        rejections = tally.rejections(),
+        "stopped"
+    );
+    result
+}
+
+/// Turns a soft stop into a hard one when it takes too long.
+async fn end_of_grace(stop: Stop, grace: Duration) -> std::convert::Infallible {
+    stop.soft.cancelled().await;
+    tokio::select! {
+        () = tokio::time::sleep(grace) => {
+            warn!(grace = %humantime::format_duration(grace), "the grace period is over: what is not acknowledged stays with the broker");
+            stop.hard.cancel();
+        }
+        () = stop.hard.cancelled() => {}
+    }
+    std::future::pending().await
+}
+
+async fn serve(settings: &Settings, stop: &Stop, tally: &Arc<Tally>) -> Result<Finished, Failure> {
+    if !bring_schema_up_to_date(settings, stop).await? {
+        return Ok(Finished::Clean);
+    }
+    let finished = Sessions::new(settings, stop, tally).run().await?;
+    Ok(if finished { Finished::Clean } else { Finished::CutShort })
+}
+
+/// Waits for the database, and applies or demands what its schema lacks. False where told to stop meanwhile.
+async fn bring_schema_up_to_date(settings: &Settings, stop: &Stop) -> Result<bool, Failure> {
+    let mut backoff = settings.rules.backoff.clone();
+    loop {
+        let checked = tokio::select! {
+            biased;
+            () = stop.soft.cancelled() => return Ok(false),
+            checked = check_schema(settings) => checked,
+        };
+        match checked {
+            Ok(()) => return Ok(true),
+            Err(Failure::Schema(MigrationError::Fault(fault))) => {
+                if !pause(&mut backoff, stop, &fault, "PostgreSQL cannot be used").await {
+                    return Ok(false);
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+}
+
+async fn check_schema(settings: &Settings) -> Result<(), Failure> {
+    if settings.migrate {
+        for step in store::migrate(&settings.store).await? {
+            info!(version = step.version, description = step.description, "migrated the schema");
+        }
+        return Ok(());
+    }
+    match store::pending(&settings.store).await?.len() {
+        0 => Ok(()),
+        missing => Err(Failure::Unmigrated(missing)),
+    }
+}
+
+/// Says what failed, and waits before the next attempt. False where told to stop meanwhile.
+async fn pause(backoff: &mut Backoff, stop: &Stop, cause: &dyn Display, what: &str) -> bool {
+    let delay = backoff.next_delay();
+    let retry_in = humantime::format_duration(delay);
+    warn!(%cause, attempt = backoff.attempts(), %retry_in, "{what}");
+    tokio::select! {
+        biased;
+        () = stop.soft.cancelled() => false,
+        () = tokio::time::sleep(delay) => true,
+    }
+}
