@@ -1,1 +1,25 @@
-//! Integration tests.
+//! Integration tests: the real binary between a real RabbitMQ and a real PostgreSQL. Files are named after what the
+//! README promises.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "tests fail by panicking, their helpers too"
+)]
+
+mod support;
+
+mod bus_checks;
+mod byte_for_byte;
+mod clean_stop;
+mod config;
+mod connecting;
+mod evidence_is_safe;
+mod logs;
+mod one_place;
+mod outages;
+mod schema;
+mod stored_once;
+mod tidy;
+mod tls;
+mod topology;

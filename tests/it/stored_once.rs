@@ -1,0 +1,184 @@
+//! Stored once: duplicates are counted, conflicts are kept and flagged.
+
+use anyhow::Result;
+use sqlx::Connection as _;
+
+use crate::support::{Bed, Message, Scene, event};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_event_published_again_is_counted_not_stored() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let messages: Vec<_> = (0..20).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(20).await?;
+    // Once more across batches, and twice within one.
+    let twice: Vec<_> = messages.iter().chain(&messages).cloned().collect();
+    scene.publish(&twice).await?;
+    scene.counts(40, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&messages).await?;
+    assert_eq!(scene.number("select count(*) from audit.events where conflict").await?, 0);
+    daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_with_anything_else_different_is_kept_and_flagged() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let original = event(0);
+    let mut other_body = original.clone();
+    other_body.body.push(b' ');
+    let mut other_key = original.clone();
+    other_key.routing_key = "another.key".to_owned();
+    let mut other_property = original.clone();
+    other_property.properties.priority = Some(3);
+    let all: Vec<Message> = vec![original.clone(), other_body, other_key, other_property];
+
+    scene.publish(&all).await?;
+    scene.stored_exactly(&all).await?;
+    // A conflict that comes again is a duplicate of that conflict.
+    scene.publish(&all).await?;
+    scene.counts(4, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&all).await?;
+    assert_eq!(scene.number("select count(*) from audit.events where conflict").await?, 3);
+    assert_eq!(scene.number("select sum(conflicts)::int8 from audit.batches").await?, 3);
+    daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stored_in_the_partition_before_is_recognised() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("storage.dedupe_overlap", "24h");
+    let daemon = scene.daemon().await?;
+    let messages: Vec<_> = (0..10).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(10).await?;
+    daemon.stops_cleanly().await?;
+
+    // As if they had come yesterday.
+    let mut sql = scene.sql().await?;
+    sqlx::query("select audit.ensure_partition(now() - interval '1 day', 'daily')")
+        .execute(&mut sql)
+        .await?;
+    sqlx::query("update audit.events set received_at = received_at - interval '1 day'")
+        .execute(&mut sql)
+        .await?;
+    sql.close().await?;
+
+    let daemon = scene.daemon().await?;
+    scene.publish(&messages).await?;
+    scene.counts(10, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&messages).await?;
+    daemon.stops_cleanly().await
+}
+
+/// The clock was set back over midnight, or another daemon's clock is ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stored_in_a_later_partition_is_recognised() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("storage.dedupe_overlap", "24h");
+    let daemon = scene.daemon().await?;
+    let messages: Vec<_> = (0..10).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(10).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::query("update audit.events set received_at = received_at + interval '1 day'")
+        .execute(&mut sql)
+        .await?;
+    scene.publish(&messages).await?;
+    scene.counts(10, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&messages).await?;
+    daemon.stops_cleanly().await
+}
+
+/// A producer that gives everything the same id: each different event is kept once, and the work stays linear.
+#[tokio::test(flavor = "multi_thread")]
+async fn thousands_of_events_under_one_id_hold_nothing_up() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let one = event(0);
+    let same_id = |number: u64| {
+        let mut message = one.clone();
+        message.properties.timestamp = Some(number);
+        message
+    };
+    let messages: Vec<_> = (0..5_000).map(same_id).collect();
+    scene.publish(&messages).await?;
+    scene.publish(&messages).await?;
+    scene.counts(5_000, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&messages).await?;
+    assert_eq!(scene.number("select count(*) from audit.events where conflict").await?, 4_999);
+    daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_daemons_on_one_queue_store_a_conflict_once() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("ingest.prefetch", "20");
+    let daemons = [scene.daemon().await?, scene.daemon().await?, scene.daemon().await?];
+    let mut wanted = Vec::new();
+    let mut published = Vec::new();
+    for number in 0..500 {
+        let original = event(number);
+        let mut conflict = original.clone();
+        conflict.body.push(b' ');
+        published.extend(
+            [&original, &original, &conflict, &conflict, &conflict, &conflict].map(Message::clone),
+        );
+        wanted.extend([original, conflict]);
+    }
+    scene.publish(&published).await?;
+    let settled = "select coalesce(sum(events + duplicates), 0)::int8 from audit.batches";
+    scene.counts(i64::try_from(published.len())?, settled).await?;
+    scene.stored_exactly(&wanted).await?;
+    for daemon in &daemons {
+        daemon.stops_cleanly().await?;
+    }
+    Ok(())
+}
+
+/// What compares a batch with the history goes by the dedupe indexes, however large a partition is.
+#[tokio::test(flavor = "multi_thread")]
+async fn comparing_uses_the_indexes() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    scene.daemon().await?.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "insert into audit.events (seq, received_at, event_id, redelivered, conflict, malformed, exchange, routing_key,
+                correlation_ids, properties, payload)
+         select n, now(), gen_random_uuid(), false, false, false, '', '', '{}', '{}', '{}' from generate_series(1, 20000) n;
+         analyze audit.events;",
+    )
+    .execute(&mut sql)
+    .await?;
+    for query in [
+        "explain select audit.raw(e) from audit.events e where event_id = any (array['00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002']::uuid[])
+                and not conflict and received_at >= now() - interval '1 hour'",
+        "explain select 1 from unnest(array['00000000-0000-4000-8000-000000000001']::uuid[], array['x'::bytea]) as b (id, digest)
+                join audit.events e on e.event_id = b.id and e.conflict_digest = b.digest
+               where e.event_id is not null and e.conflict and e.received_at >= now() - interval '1 hour'",
+    ] {
+        let plan: Vec<(String,)> = sqlx::query_as(query).fetch_all(&mut sql).await?;
+        let plan = plan.into_iter().map(|(line,)| line).collect::<Vec<_>>().join("\n");
+        let (present,): (String,) =
+            sqlx::query_as("select name from audit.partitions where from_at <= now() and now() < to_at").fetch_one(&mut sql).await?;
+        assert!(plan.contains("Index") && !plan.contains(&format!("Seq Scan on {present} ")), "{plan}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sequence_numbers_follow_the_order_of_arrival() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("ingest.batch_events", "7");
+    let daemon = scene.daemon().await?;
+    let messages: Vec<_> = (0..100).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(100).await?;
+    let mut sql = scene.sql().await?;
+    let stored: Vec<(Vec<u8>,)> =
+        sqlx::query_as("select audit.raw(e) from audit.events e order by seq")
+            .fetch_all(&mut sql)
+            .await?;
+    assert!(stored.iter().map(|(body,)| body).eq(messages.iter().map(|message| &message.body)));
+    let inside = "select count(*) from audit.events e join audit.batches b
+                    on e.seq >= b.first_seq and e.seq < b.first_seq + b.events";
+    assert_eq!(scene.number(inside).await?, 100);
+    daemon.stops_cleanly().await
+}

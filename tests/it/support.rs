@@ -1,0 +1,19 @@
+//! What the tests stand on: real servers, the real binary, and a publisher beside it.
+
+mod bed;
+mod daemon;
+mod message;
+mod raw;
+mod scene;
+
+use std::time::Duration;
+
+pub use bed::Bed;
+pub use daemon::Daemon;
+pub use message::{Message, event, fixtures};
+pub use raw::publish_with_headers;
+pub use scene::Scene;
+
+/// How long a state may take to come about before a test gives up. Generous: the machine may be busy, and a test
+/// that succeeds never waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
