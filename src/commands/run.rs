@@ -6,6 +6,7 @@ use anyhow::Context as _;
 
 use super::settings;
 use crate::{
+    broker::Declare,
     config::Config,
     exit,
     signals::{Listener, Stop},
@@ -32,6 +33,12 @@ impl Options {
         };
         let listener = Listener::start(stop.clone(), reopen).context("handling signals")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
+        if settings.broker.topology.declare == Declare::Verify {
+            tracing::warn!(
+                "rabbitmq.declare = \"verify\": exchanges and queues are only looked for; AMQP shows nobody their type, \
+                 arguments and bindings, so see to it that the queue is durable, bound, and has a dead-letter exchange"
+            );
+        }
         let result = supervisor::run(settings, stop).await;
         drop(listener);
         let code = match result {

@@ -190,6 +190,17 @@ async fn bad_bodies_are_stored_with_the_reason_why_they_are_odd() -> Result<()> 
             "case {number}: {shown}"
         );
     }
+    let (key, time): (String, String) = sqlx::query_as(
+        "select (select event_key from audit.events where event_key is not null),
+                (select to_char(event_time at time zone 'UTC', 'YYYY-MM-DD BC') from audit.events where event_type = 'no.id')",
+    )
+    .fetch_one(&mut sql)
+    .await?;
+    assert_eq!(
+        (key.as_str(), time.as_str()),
+        ("not a uuid", "0001-01-01 BC"),
+        "PostgreSQL has no year 0"
+    );
     // Every reader of the table can look into every payload.
     let readable = "select count(payload->>'event_id') from audit.events where payload is not null and json_typeof(payload) = 'object'";
     assert!(scene.number(readable).await? > 0);
