@@ -136,3 +136,24 @@ async fn a_broken_schema_stops_the_daemon_and_loses_nothing() -> Result<()> {
     scene.stored_exactly(&messages).await?;
     daemon.stops_cleanly().await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_takes_too_long_is_halved_until_it_does_not() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("postgres.statement_timeout", "500ms");
+    scene.daemon().await?.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    // Somebody's own slow rule: forty rows take longer than a statement may.
+    sqlx::raw_sql(
+        "create function public.slowly() returns trigger language plpgsql as $$
+             begin perform pg_sleep(0.02); return new; end $$;
+         create trigger slowly before insert on audit.events for each row execute function public.slowly();",
+    )
+    .execute(&mut sql)
+    .await?;
+    let messages: Vec<_> = (0..40).map(event).collect();
+    scene.publish(&messages).await?;
+    let daemon = scene.daemon().await?;
+    scene.ends_with(&daemon, &messages).await?;
+    assert!(daemon.said("57014") >= 1, "{:#?}", daemon.log());
+    Ok(())
+}
