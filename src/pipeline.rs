@@ -96,20 +96,12 @@ where
         let mut writer = Box::new(writer);
         let end =
             write::run(writer.as_mut(), arrived, receipts, &rules, &tally, lost_to_writer).await;
-        (writer, end)
+        Stage::Write(writer, end)
     };
     let names = [
         (stages.spawn(async { Stage::Intake(intake.await) }).id(), "intake"),
         (stages.spawn(async { Stage::Acknowledge(acknowledge.await) }).id(), "acknowledge"),
-        (
-            stages
-                .spawn(async {
-                    let (writer, end) = write.await;
-                    Stage::Write(writer, end)
-                })
-                .id(),
-            "write",
-        ),
+        (stages.spawn(write).id(), "write"),
     ];
 
     let mut kept = None;

@@ -19,7 +19,7 @@ mod rows;
 mod writer;
 
 pub use batch::{Batch, Entry};
-pub use connect::Settings;
+pub use connect::{Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};

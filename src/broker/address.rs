@@ -21,11 +21,16 @@ pub struct Address {
     pub ca_file: Option<PathBuf>,
 }
 
+impl Address {
+    /// The host as it stands before a port: an IPv6 address in brackets.
+    pub(super) fn bracketed_host(&self) -> String {
+        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let host =
-            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        write!(f, "{}:{} vhost {:?}", host, self.port, self.vhost)
+        write!(f, "{}:{} vhost {:?}", self.bracketed_host(), self.port, self.vhost)
     }
 }
 

@@ -179,11 +179,7 @@ pub(super) async fn connect(
     limit: Duration,
     ending: &Ending,
 ) -> Result<Connection, Fault> {
-    let host = if address.host.contains(':') {
-        format!("[{}]", address.host)
-    } else {
-        address.host.clone()
-    };
+    let host = address.bracketed_host();
     let mut arguments =
         OpenConnectionArguments::new(&host, address.port, &address.user, &address.password);
     arguments

@@ -73,10 +73,14 @@ pub fn address(config: &Config) -> Address {
 /// The URL holds something the client does not know.
 pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
     let config::Storage { partition, partitions_ahead, dedupe_overlap } = config.storage;
-    Ok(store::Settings::new(config.postgres.url.expose())?
-        .timeouts(config.postgres.connect_timeout, config.postgres.statement_timeout)
-        .partitions(partition == config::Partition::Hourly, partitions_ahead)
-        .dedupe_overlap(dedupe_overlap))
+    Ok(store::Settings {
+        options: store::options(config.postgres.url.expose())?,
+        connect_timeout: config.postgres.connect_timeout,
+        statement_timeout: config.postgres.statement_timeout,
+        hourly: partition == config::Partition::Hourly,
+        partitions_ahead,
+        dedupe_overlap,
+    })
 }
 
 fn rules(config: &Config) -> Rules {

@@ -9,7 +9,7 @@ use crate::{
     backoff::Backoff,
     broker::{Acker, Fault, Source},
     event::{Delivery, DeliveryTag, Envelope, Preset},
-    store::{Settings, Writer},
+    store::{Settings, Writer, options},
 };
 
 /// A client that panics, as the real one does on a field tag it does not know.
@@ -50,7 +50,15 @@ async fn a_stage_that_dies_is_named() {
         backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
         take: None,
     };
-    let writer = Writer::new(Settings::new("postgres://localhost/never_connected").unwrap());
+    let second = Duration::from_secs(1);
+    let writer = Writer::new(Settings {
+        options: options("postgres://localhost/never_connected").unwrap(),
+        connect_timeout: second,
+        statement_timeout: second,
+        hourly: false,
+        partitions_ahead: 1,
+        dedupe_overlap: second,
+    });
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let (_, ended) = run(Dies, Dies, writer, rules, Arc::new(Tally::default()), soft, hard).await;
     let Ended::Died(words) = ended else { panic!("{ended:?}") };

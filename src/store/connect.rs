@@ -15,52 +15,33 @@ const OLDEST_SERVER: i32 = 150_000;
 /// How to reach the database, and how long to wait for it.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    pub(super) options: PgConnectOptions,
-    pub(super) connect_timeout: Duration,
-    pub(super) statement_timeout: Duration,
-    pub(super) granularity: &'static str,
-    pub(super) partitions_ahead: u32,
-    pub(super) dedupe_overlap: Duration,
+    /// Where it is, as whom; from [`options`].
+    pub options: PgConnectOptions,
+    /// How long one attempt to connect may take.
+    pub connect_timeout: Duration,
+    /// How long one statement may take.
+    pub statement_timeout: Duration,
+    /// Whether new partitions span an hour instead of a day.
+    pub hourly: bool,
+    /// How many partitions are made ahead.
+    pub partitions_ahead: u32,
+    /// How long into a new partition the one before is searched for duplicates.
+    pub dedupe_overlap: Duration,
+}
+
+/// How to connect to the database at `url`.
+///
+/// # Errors
+/// A [`Fault`] that says what is wrong with the URL, without its password.
+pub fn options(url: &str) -> Result<PgConnectOptions, Fault> {
+    let options = PgConnectOptions::from_str(url).map_err(Fault::from)?;
+    Ok(options.application_name("bloodbank-audit").disable_statement_logging())
 }
 
 impl Settings {
-    /// Settings for the database at `url`.
-    ///
-    /// # Errors
-    /// A [`Fault`] that says what is wrong with the URL, without its password.
-    pub fn new(url: &str) -> Result<Settings, Fault> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(Fault::from)?
-            .application_name("bloodbank-audit")
-            .disable_statement_logging();
-        Ok(Settings {
-            options,
-            connect_timeout: Duration::from_secs(10),
-            statement_timeout: Duration::from_secs(30),
-            granularity: "daily",
-            partitions_ahead: 3,
-            dedupe_overlap: Duration::from_secs(2 * 3600),
-        })
-    }
-
-    /// How long one attempt to connect, and one statement, may take.
-    pub fn timeouts(mut self, connect: Duration, statement: Duration) -> Settings {
-        self.connect_timeout = connect;
-        self.statement_timeout = statement;
-        self
-    }
-
-    /// Whether new partitions span an hour instead of a day, and how many are made ahead.
-    pub fn partitions(mut self, hourly: bool, ahead: u32) -> Settings {
-        self.granularity = if hourly { "hourly" } else { "daily" };
-        self.partitions_ahead = ahead;
-        self
-    }
-
-    /// How long into a new partition the one before is searched for duplicates.
-    pub fn dedupe_overlap(mut self, overlap: Duration) -> Settings {
-        self.dedupe_overlap = overlap;
-        self
+    /// What `audit.ensure_partition` calls the span of a partition.
+    pub(super) fn granularity(&self) -> &'static str {
+        if self.hourly { "hourly" } else { "daily" }
     }
 
     /// Connects, and checks that the server can keep the guarantees.

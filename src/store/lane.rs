@@ -57,7 +57,7 @@ impl Lane {
                from audit.ensure_partition($1, $2) s",
         )
         .bind(at)
-        .bind(settings.granularity);
+        .bind(settings.granularity());
         let Link { connection, patience } = &mut self.link;
         let (from, to, previous) = answered(*patience, query.fetch_one(connection)).await?;
         let span = Span { from, to, previous };
@@ -74,7 +74,7 @@ impl Lane {
                from generate_series(0, $3 - 1) n",
         )
         .bind(span.to)
-        .bind(settings.granularity)
+        .bind(settings.granularity())
         .bind(i32::try_from(settings.partitions_ahead).unwrap_or(i32::MAX));
         let Link { connection, patience } = &mut self.link;
         let wait_little = sqlx::query("set lock_timeout = '1s'").execute(&mut *connection);

@@ -99,7 +99,7 @@ impl Writer {
         let Some(first) = batch.entries().first() else { return Ok(Commit::default()) };
         let span = self.partition(first.delivery().received_at).await?;
         let horizon = self.horizon().await?;
-        let since = self.since(batch.entries(), span, horizon);
+        let elsewhere = self.elsewhere(batch.entries(), span, horizon);
         let before = batch.in_doubt;
         let lane = self.lane().await?;
         let first_seq = lane.take_seqs(batch.entries().len()).await?;
@@ -108,9 +108,9 @@ impl Writer {
         let events_only = batch.entries().iter().all(|entry| matches!(entry, Entry::Event(_)));
         let looks_first = before.is_some()
             || !events_only
-            || match since {
-                Since::Own => false,
-                Since::Earlier(since) => {
+            || match elsewhere {
+                None => false,
+                Some(since) => {
                     dedupe::any_stored(&mut lane.link, batch.entries(), since, span).await?
                 }
             };
@@ -122,15 +122,12 @@ impl Writer {
         if !looks_first {
             outcome = append::in_one_statement(link, key, first_seq, batch.entries()).await?;
         }
-        let since = match since {
-            Since::Own => span.from,
-            Since::Earlier(since) => since,
-        };
-        for _ in 0..COMPARISONS {
-            if let Outcome::Known = outcome {
-                let entries = batch.entries();
-                outcome = append::in_a_transaction(link, key, first_seq, entries, since).await?;
-            }
+        let since = elsewhere.unwrap_or(span.from);
+        let mut comparisons = 0;
+        while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
+            comparisons += 1;
+            let entries = batch.entries();
+            outcome = append::in_a_transaction(link, key, first_seq, entries, since).await?;
         }
         let Outcome::Committed(commit) = outcome else {
             return Err(Fault::unavailable("other writers keep storing the ids of this batch"));
@@ -150,27 +147,23 @@ impl Writer {
         }
     }
 
-    /// Where stored events may be the same as one of the batch, besides in the batch's own partition.
-    fn since(&self, entries: &[Entry], span: Span, horizon: OffsetDateTime) -> Since {
+    /// From when on stored events may be the same as one of the batch, if they may be in another partition at all.
+    fn elsewhere(
+        &self,
+        entries: &[Entry],
+        span: Span,
+        horizon: OffsetDateTime,
+    ) -> Option<OffsetDateTime> {
         let any = |of: &dyn Fn(&Delivery) -> bool| entries.iter().any(|entry| of(entry.delivery()));
         if any(&|delivery| delivery.redelivered) {
-            Since::Earlier(span.previous.min(horizon))
-        } else if any(&|delivery| {
+            return Some(span.previous.min(horizon));
+        }
+        let near_an_end = any(&|delivery| {
             delivery.received_at - span.from < self.settings.dedupe_overlap
                 || span.to - delivery.received_at < CLOCK_SLACK
-        }) {
-            Since::Earlier(span.previous)
-        } else {
-            Since::Own
-        }
+        });
+        near_an_end.then_some(span.previous)
     }
-}
-
-enum Since {
-    /// Nowhere else.
-    Own,
-    /// From then on, in whichever partition.
-    Earlier(OffsetDateTime),
 }
 
 impl Append for Writer {
