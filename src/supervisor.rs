@@ -1,19 +1,23 @@
 //! The supervisor: one pipeline after the other, a new one for each session with the broker, until told to stop.
 
+mod coverage;
 mod sessions;
 mod window;
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::{
     backoff::Backoff,
     broker,
+    event::now,
     pipeline::{Rules, Stopped, Tally},
     signals::Stop,
-    store::{self, MigrationError},
+    store::{self, MigrationError, Run, State},
 };
+use coverage::{Coverage, Keeper};
 use sessions::Sessions;
 
 /// Everything the daemon is told to do.
@@ -23,6 +27,8 @@ pub struct Settings {
     pub broker: broker::Settings,
     /// The database.
     pub store: store::Settings,
+    /// Which daemon this is, for whoever asks when it was listening.
+    pub instance: String,
     /// Whether to apply missing migrations at the start.
     pub migrate: bool,
     /// What to do with deliveries.
@@ -72,10 +78,19 @@ pub enum Failure {
 pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
     let tally = Arc::new(Tally::default());
     let grace = end_of_grace(stop.clone(), settings.grace);
-    let result = tokio::select! {
-        result = serve(&settings, &stop, &tally) => result,
-        never = grace => match never {},
+    let coverage = Coverage::default();
+    let run = this_run(&settings);
+    coverage.begin(&run);
+    let keeper = Keeper::new(&settings.store, &coverage, run, &settings.rules.backoff);
+    let serve = async {
+        let result = tokio::select! {
+            result = serve(&settings, &stop, &tally, &coverage) => result,
+            never = grace => match never {},
+        };
+        coverage.end(why(&result));
+        result
     };
+    let (result, ()) = tokio::join!(serve, keeper.keep(&stop.hard));
     info!(
         events = tally.events(),
         conflicts = tally.conflicts(),
@@ -84,6 +99,25 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
         "stopped"
     );
     result
+}
+
+fn this_run(settings: &Settings) -> Run {
+    let topology = &settings.broker.topology;
+    Run {
+        id: Uuid::now_v7(),
+        instance: settings.instance.clone(),
+        exchange: topology.exchange.clone(),
+        queue: topology.queue.clone(),
+        started_at: now(),
+    }
+}
+
+fn why(result: &Result<Finished, Failure>) -> String {
+    match result {
+        Ok(Finished::Clean) => "told to stop".to_owned(),
+        Ok(Finished::CutShort) => "told to stop, and cut short".to_owned(),
+        Err(failure) => failure.to_string(),
+    }
 }
 
 /// Turns a soft stop into a hard one when it takes too long.
@@ -99,16 +133,26 @@ async fn end_of_grace(stop: Stop, grace: Duration) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-async fn serve(settings: &Settings, stop: &Stop, tally: &Arc<Tally>) -> Result<Finished, Failure> {
-    if !bring_schema_up_to_date(settings, stop).await? {
+async fn serve(
+    settings: &Settings,
+    stop: &Stop,
+    tally: &Arc<Tally>,
+    coverage: &Coverage,
+) -> Result<Finished, Failure> {
+    if !bring_schema_up_to_date(settings, stop, coverage).await? {
         return Ok(Finished::Clean);
     }
-    let finished = Sessions::new(settings, stop, tally).run().await?;
+    coverage.can_be_written();
+    let finished = Sessions::new(settings, stop, tally, coverage).run().await?;
     Ok(if finished { Finished::Clean } else { Finished::CutShort })
 }
 
 /// Waits for the database, and applies or demands what its schema lacks. False where told to stop meanwhile.
-async fn bring_schema_up_to_date(settings: &Settings, stop: &Stop) -> Result<bool, Failure> {
+async fn bring_schema_up_to_date(
+    settings: &Settings,
+    stop: &Stop,
+    coverage: &Coverage,
+) -> Result<bool, Failure> {
     let mut backoff = settings.rules.backoff.clone();
     loop {
         let checked = tokio::select! {
@@ -119,6 +163,7 @@ async fn bring_schema_up_to_date(settings: &Settings, stop: &Stop) -> Result<boo
         match checked {
             Ok(()) => return Ok(true),
             Err(Failure::Schema(MigrationError::Fault(fault))) => {
+                coverage.note(State::Paused, &fault);
                 if !pause(&mut backoff, stop, &fault, "PostgreSQL cannot be used").await {
                     return Ok(false);
                 }

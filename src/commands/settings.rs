@@ -19,6 +19,7 @@ pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
     Ok(supervisor::Settings {
         broker: broker(config),
         store: store(config)?,
+        instance: config.storage.instance.clone().unwrap_or_else(host_name),
         migrate: config.postgres.migrate,
         rules: rules(config),
         grace: config.shutdown.grace,
@@ -72,7 +73,7 @@ pub fn address(config: &Config) -> Address {
 /// # Errors
 /// The URL holds something the client does not know.
 pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
-    let config::Storage { partition, partitions_ahead, dedupe_overlap } = config.storage;
+    let config::Storage { partition, partitions_ahead, dedupe_overlap, .. } = config.storage;
     Ok(store::Settings {
         options: store::options(config.postgres.url.expose())?,
         connect_timeout: config.postgres.connect_timeout,
@@ -81,6 +82,12 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
         partitions_ahead,
         dedupe_overlap,
     })
+}
+
+/// The name of this machine, as its kernel has it.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
 }
 
 fn rules(config: &Config) -> Rules {

@@ -20,6 +20,9 @@ pub struct Storage {
     /// event probes it at any time.
     #[serde(deserialize_with = "dedupe_overlap")]
     pub dedupe_overlap: Duration,
+    /// The name of this daemon in `audit.coverage`; where absent, that of its machine.
+    #[serde(default)]
+    pub instance: Option<String>,
 }
 
 /// The span of one partition.
@@ -40,6 +43,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Duration,
         "a duration from 0s to 365d, such as \"2h\"",
     ),
+    Key::new("storage.instance", Kind::Text, "a name, such as \"audit-1\"").optional(),
 ];
 
 fn partitions_ahead<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

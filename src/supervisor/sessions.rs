@@ -7,13 +7,18 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Failure, Settings, pause, window::Window};
+use super::{
+    Failure, Settings,
+    coverage::{Coverage, Watched},
+    pause,
+    window::Window,
+};
 use crate::{
     backoff::Backoff,
     broker::{self, QueueType, Session},
     pipeline::{self, Ended, Rules, Tally},
     signals::Stop,
-    store::{self, Writer},
+    store::{self, State, Writer},
 };
 
 /// Longest wait after a session that could be opened and then died. Where one message is at fault, twenty such waits,
@@ -28,16 +33,22 @@ pub(super) struct Sessions<'a> {
     settings: &'a Settings,
     stop: &'a Stop,
     tally: &'a Arc<Tally>,
+    coverage: &'a Coverage,
     window: Window,
     /// Waits between sessions that die.
     flaps: Backoff,
 }
 
 impl<'a> Sessions<'a> {
-    pub fn new(settings: &'a Settings, stop: &'a Stop, tally: &'a Arc<Tally>) -> Sessions<'a> {
+    pub fn new(
+        settings: &'a Settings,
+        stop: &'a Stop,
+        tally: &'a Arc<Tally>,
+        coverage: &'a Coverage,
+    ) -> Sessions<'a> {
         let window = Window::full(settings.broker.prefetch);
         let flaps = settings.rules.backoff.clone().at_most(FLAP_MAX);
-        Sessions { settings, stop, tally, window, flaps }
+        Sessions { settings, stop, tally, coverage, window, flaps }
     }
 
     /// Runs until told to stop. True where it could finish what was in hand.
@@ -85,6 +96,7 @@ impl<'a> Sessions<'a> {
             match ready {
                 Ok(()) => return Ok(true),
                 Err(fault) if fault.kind == store::Kind::Unavailable => {
+                    self.coverage.note(State::Paused, &fault);
                     if !pause(&mut backoff, self.stop, &fault, "PostgreSQL cannot be used").await {
                         return Ok(false);
                     }
@@ -108,6 +120,7 @@ impl<'a> Sessions<'a> {
             match opened {
                 Ok(session) => {
                     let queue = &broker.topology.queue;
+                    self.coverage.note(State::Recording, "a session with the broker was opened");
                     info!(broker = %broker.address, queue, prefetch, "consuming");
                     return Ok(Opened::Session(session));
                 }
@@ -115,6 +128,7 @@ impl<'a> Sessions<'a> {
                     broker::Kind::Clash => return Err(Failure::Broker(fault)),
                     broker::Kind::LostConsuming => return Ok(Opened::Lost(fault.message)),
                     broker::Kind::Unreachable | broker::Kind::Refused => {
+                        self.coverage.note(State::Disconnected, &fault);
                         if !pause(&mut backoff, self.stop, &fault, "the broker cannot be used")
                             .await
                         {
@@ -132,6 +146,7 @@ impl<'a> Sessions<'a> {
         let rules = Rules { take: self.window.take(), ..self.settings.rules.clone() };
         let (soft, hard) = (self.stop.soft.clone(), self.stop.hard.clone());
         let tally = Arc::clone(self.tally);
+        let writer = Watched { writer, coverage: self.coverage.clone() };
         let (kept, ended) =
             pipeline::run(deliveries, acker, writer, rules, tally, soft, hard).await;
         // On a good connection the broker has yet to take the last acknowledgements; a lost one has none to give.
@@ -144,11 +159,13 @@ impl<'a> Sessions<'a> {
             () = self.stop.hard.cancelled() => Ended::Aborted,
             _ = tokio::time::timeout(patience, connection.close()) => ended,
         };
+        let kept = kept.map(|watched| watched.writer);
         (kept.unwrap_or_else(|| Writer::new(self.settings.store.clone())), ended)
     }
 
     /// After a session that ended by itself: waits, and takes fewer deliveries at a time.
     async fn lost(&mut self, reason: &str, lasted: Duration, before: &Settled) {
+        self.coverage.note(State::Disconnected, reason);
         let after = Settled::of(self.tally);
         // A session that dies at once, time and again, must not be opened again at once for ever; what was stored
         // already and only counted again is no success.

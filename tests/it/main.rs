@@ -14,6 +14,7 @@ mod byte_for_byte;
 mod clean_stop;
 mod config;
 mod connecting;
+mod coverage;
 mod evidence_is_safe;
 mod logs;
 mod one_place;

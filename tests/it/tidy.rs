@@ -19,7 +19,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("broker", &["event"]),
     ("store", &["event"]),
     ("pipeline", &["backoff", "broker", "event", "store"]),
-    ("supervisor", &["backoff", "broker", "pipeline", "signals", "store"]),
+    ("supervisor", &["backoff", "broker", "event", "pipeline", "signals", "store"]),
 ];
 
 /// Libraries that one part alone knows: their names, and where they may stand.
