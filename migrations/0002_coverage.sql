@@ -12,6 +12,8 @@ create table audit.runs (
     seen_at    timestamptz not null,
     beat_at    timestamptz not null default now()
 );
+-- Serves "which run came after this one".
+create index runs_in_order on audit.runs (queue, instance, started_at);
 comment on table audit.runs is 'One row a run of the daemon, from its start to its end. Its signs of life are the only values of this schema that are ever updated.';
 comment on column audit.runs.run is 'Made up at the start of the process.';
 comment on column audit.runs.instance is 'Which daemon: storage.instance, or the name of its machine. A run is followed by the next one of the same instance on the same queue.';
@@ -94,7 +96,7 @@ select b.from_at, case when b.to_at <= now() then b.to_at end, 'rejecting', b.ca
 comment on view audit.coverage is 'Who was listening when, and why not: one row a span of one state of one run. audit.listening(at) tells what that means for the events of a moment.';
 comment on column audit.coverage.from_at is 'First instant of the span, by the daemon''s clock.';
 comment on column audit.coverage.to_at is 'First instant after it; null where it lasts.';
-comment on column audit.coverage.state is 'recording: consuming and storing. starting: not consuming yet. paused: PostgreSQL cannot store, so nothing more is asked of the broker. disconnected: no session with the broker. unbound: the exchange or the binding was missing. stopped, dead: after the run, until the next one of the same instance starts. rejecting: deliveries were rejected, with no more than a minute between two; it ends with a minute of quiet.';
+comment on column audit.coverage.state is 'recording: consuming and storing. starting: not consuming yet. paused: PostgreSQL cannot store, so nothing more is asked of the broker. disconnected: no session with the broker. unbound: the exchange or the binding was missing. frozen: the process did not run, since it or its machine was halted. stopped, dead: after the run, until the next one of the same instance starts. rejecting: deliveries were rejected, with no more than a minute between two; it ends with a minute of quiet.';
 comment on column audit.coverage.cause is 'What led to it.';
 comment on column audit.coverage.instance is 'Which daemon; null for rejecting.';
 comment on column audit.coverage.exchange is 'The exchange it records; null for rejecting.';

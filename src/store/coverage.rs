@@ -30,6 +30,8 @@ pub enum State {
     Disconnected,
     /// The exchange or the binding is missing: events pass by.
     Unbound,
+    /// The process did not run: it was stopped by a signal, or its machine slept.
+    Frozen,
     /// The run is over.
     Stopped,
 }
@@ -42,6 +44,7 @@ impl State {
             State::Paused => "paused",
             State::Disconnected => "disconnected",
             State::Unbound => "unbound",
+            State::Frozen => "frozen",
             State::Stopped => "stopped",
         }
     }

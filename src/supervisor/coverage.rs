@@ -7,6 +7,7 @@ use std::{
     collections::VecDeque,
     fmt::Display,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use time::OffsetDateTime;
@@ -22,6 +23,9 @@ pub(super) use watched::Watched;
 
 /// Changes that wait to be written, at most. While PostgreSQL is away hardly anything changes.
 const ROOM: usize = 1_000;
+
+/// A process that shows no activity for longer than this did not run. It ticks much more often.
+const FROZEN: Duration = Duration::from_secs(15);
 
 /// Where the parts of the daemon note what it is doing. Clones share it. Noting neither waits nor fails.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +54,11 @@ impl Coverage {
         }
     }
 
+    /// The process runs. Said every few seconds, it shows when it did not.
+    pub fn tick(&self) {
+        self.notes().tick(now());
+    }
+
     /// The schema is what it should be: notes can be written from now on.
     pub fn can_be_written(&self) {
         self.0.ready.cancel();
@@ -70,6 +79,7 @@ impl Coverage {
 #[derive(Debug, Default)]
 struct Notes {
     waiting: VecDeque<Note>,
+    /// The latest state, and when the process last showed activity.
     last: Option<(State, OffsetDateTime)>,
     /// Changes taken so far.
     taken: i64,
@@ -87,17 +97,34 @@ struct Note {
 impl Notes {
     /// False where the state is no other than before.
     fn push(&mut self, state: State, cause: &dyn Display, at: OffsetDateTime) -> bool {
-        if self.last.is_some_and(|(last, _)| last == state) {
-            return false;
-        }
+        self.tick(at);
         // A clock that is set back must not turn spans around.
-        let at = self.last.map_or(at, |(_, last_at)| at.max(last_at));
+        let at = match self.last {
+            Some((last, _)) if last == state => return false,
+            Some((_, active_at)) => at.max(active_at),
+            None => at,
+        };
         self.last = Some((state, at));
+        self.wait(Note { at, state, cause: cause.to_string(), changes: 1 });
+        true
+    }
+
+    /// Whatever the process was doing before, it did not do it while it did not run.
+    fn tick(&mut self, at: OffsetDateTime) {
+        let Some((state, active_at)) = self.last else { return };
+        if at - active_at > FROZEN {
+            let cause = "the process did not run: it, or its machine, was halted".to_owned();
+            self.wait(Note { at: active_at, state: State::Frozen, cause, changes: 1 });
+            self.wait(Note { at, state, cause: "the process runs again".to_owned(), changes: 1 });
+        }
+        self.last = Some((state, at.max(active_at)));
+    }
+
+    fn wait(&mut self, note: Note) {
         if self.waiting.len() >= ROOM {
             self.merge_the_oldest();
         }
-        self.waiting.push_back(Note { at, state, cause: cause.to_string(), changes: 1 });
-        true
+        self.waiting.push_back(note);
     }
 
     fn merge_the_oldest(&mut self) {
@@ -144,12 +171,39 @@ mod tests {
         assert!(notes.push(State::Recording, &"d", start));
         let seen: Vec<_> =
             notes.take().into_iter().map(|c| (c.number, c.at - start, c.cause)).collect();
-        let second = Duration::from_secs(1).try_into().unwrap();
-        let zero = time::Duration::ZERO;
-        assert_eq!(seen, [(1, zero, "a".into()), (2, second, "b".into()), (3, second, "d".into())]);
+        let seconds = time::Duration::seconds;
+        assert_eq!(
+            seen,
+            [
+                (1, seconds(0), "a".to_owned()),
+                (2, seconds(1), "b".to_owned()),
+                // The clock was set back meanwhile.
+                (3, seconds(2), "d".to_owned())
+            ]
+        );
         notes.push(State::Paused, &"e", start);
         assert_eq!(notes.take()[0].number, 4);
         assert!(notes.take().is_empty());
+    }
+
+    #[test]
+    fn a_time_without_activity_is_frozen_whoever_notices() {
+        let mut notes = Notes::default();
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        notes.push(State::Recording, &"", at(0));
+        for seconds in [10, 20, 60] {
+            notes.tick(at(seconds));
+        }
+        assert!(!notes.push(State::Recording, &"", at(100)));
+        notes.push(State::Paused, &"", at(140));
+        let seen: Vec<_> = notes.take().into_iter().map(|c| (c.state, c.at)).collect();
+        let frozen = [(20, 60), (60, 100), (100, 140)];
+        let spans =
+            frozen.map(|(from, to)| [(State::Frozen, at(from)), (State::Recording, at(to))]);
+        let whole =
+            [vec![(State::Recording, at(0))], spans.concat(), vec![(State::Paused, at(140))]];
+        assert_eq!(seen, whole.concat());
     }
 
     #[test]
@@ -164,7 +218,8 @@ mod tests {
         assert_eq!(written.len(), ROOM);
         assert_eq!((written[0].state, written[0].at), (State::Disconnected, start));
         assert!(written[0].cause.starts_with("1001 changes in one"), "{}", written[0].cause);
-        assert_eq!(written[1].state, State::Recording);
+        assert_eq!(written[1].state, State::Disconnected);
+        assert_eq!(written[2].state, State::Recording);
         assert_eq!(written[ROOM - 1].state, State::Disconnected);
     }
 }

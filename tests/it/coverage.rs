@@ -2,6 +2,7 @@
 //! the events of a moment is one query.
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 use testbed::{Proxy, eventually, proxy::Mode};
 
@@ -207,6 +208,38 @@ async fn a_run_found_dead_that_lives_is_not_dead() -> Result<()> {
     // Its next sign of life.
     states(&scene, &["starting", "recording"]).await?;
     daemon.stops_cleanly().await?;
+    states(&scene, &["starting", "recording", "stopped"]).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_process_does_not_claim_to_have_listened() -> Result<()> {
+    let scene = here(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    states(&scene, &["starting", "recording"]).await?;
+    daemon.signal(Signal::SIGSTOP)?;
+    let silent = "select count(*) from audit.runs where seen_at < now() - interval '16 seconds'";
+    scene.counts(1, silent).await?;
+    daemon.signal(Signal::SIGCONT)?;
+    states(&scene, &["starting", "recording", "frozen", "recording"]).await?;
+    assert_eq!(answer(&scene, "frozen").await?.0, "delayed");
+    daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recording_goes_on_where_coverage_cannot_be_written() -> Result<()> {
+    let scene = here(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    states(&scene, &["starting", "recording"]).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql("alter table audit.runs rename to elsewhere").execute(&mut sql).await?;
+    daemon.says("coverage cannot be written", 1).await?;
+    let messages = [event(0), event(1)];
+    scene.publish(&messages).await?;
+    scene.stored_exactly(&messages).await?;
+    sqlx::raw_sql("alter table audit.elsewhere rename to runs").execute(&mut sql).await?;
+    scene.ends_with(&daemon, &messages).await?;
+    assert_eq!(daemon.said("coverage cannot be written"), 1, "{:#?}", daemon.log());
     states(&scene, &["starting", "recording", "stopped"]).await?;
     Ok(())
 }

@@ -54,8 +54,15 @@ impl<'a> Keeper<'a> {
                 () = async { hard.cancelled().await; tokio::time::sleep(LAST_WORD).await } => {}
             }
         };
+        let ticks = async {
+            loop {
+                tokio::time::sleep(BEAT).await;
+                self.coverage.tick();
+            }
+        };
         tokio::select! {
             () = self.keep_on() => {}
+            () = ticks => {}
             () = too_late => debug!("the end of this run could not be written down"),
         }
     }
@@ -63,9 +70,10 @@ impl<'a> Keeper<'a> {
     async fn keep_on(&mut self) {
         let shared = &self.coverage.0;
         tokio::select! {
+            biased;
             () = shared.ready.cancelled() => {}
-            // Perhaps the tables are there all the same.
-            () = shared.ended.cancelled() => {}
+            // Nobody knows what tables are there.
+            () = shared.ended.cancelled() => return,
         }
         loop {
             let last = shared.ended.is_cancelled();
@@ -75,6 +83,7 @@ impl<'a> Keeper<'a> {
                     self.backoff.reset();
                     tokio::select! {
                         () = shared.noted.notified() => {}
+                        () = shared.ended.cancelled(), if !last => {}
                         () = tokio::time::sleep(BEAT) => {}
                     }
                 }
@@ -82,6 +91,9 @@ impl<'a> Keeper<'a> {
                     self.log = None;
                     let delay = self.backoff.next_delay();
                     self.say(&fault);
+                    if last && fault.kind != Kind::Unavailable {
+                        return;
+                    }
                     tokio::select! {
                         () = shared.ended.cancelled(), if !last => {}
                         () = tokio::time::sleep(delay) => {}
