@@ -105,9 +105,11 @@ create table audit.rejections (
     foreign key (lane, number) references audit.batches (lane, number)
 );
 comment on table audit.rejections is 'Deliveries that could not be stored as events, with the reason; the message itself is in the dead-letter queue.';
-comment on column audit.rejections.reason is 'malformed: the body is not what the envelope expects, and ingest.malformed is dead-letter. refused: the database refused the row.';
+comment on column audit.rejections.reason is 'malformed: the body is not what the envelope expects, and ingest.malformed is dead-letter. too-large: the body is larger than ingest.max_body. refused: the database refused the row.';
 comment on column audit.rejections.sqlstate is 'The database''s error code where it refused the row.';
-comment on column audit.rejections.body is 'The body, verbatim.';
+comment on column audit.rejections.body_sha256 is 'SHA-256 of the whole body.';
+comment on column audit.rejections.body_bytes is 'Length of the whole body.';
+comment on column audit.rejections.body is 'The first ingest.rejected_body bytes of the body, verbatim: all of it where body_bytes is no more.';
 
 -- Makes sure that a partition for the given time exists and tells its span. The granularity only matters for a
 -- partition that has to be made: one that exists, of whatever granularity, is used as it is, and a new one is

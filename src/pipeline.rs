@@ -35,6 +35,8 @@ pub struct Rules {
     pub envelope: Arc<Envelope>,
     /// Whether to reject what the envelope does not expect, instead of storing it with a flag.
     pub dead_letter_malformed: bool,
+    /// Bytes of a body beyond which it is rejected.
+    pub max_body: usize,
     /// Bounds of a batch.
     pub limits: Limits,
     /// Waits between attempts while the database is away.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytesize::ByteSize;
+
 use crate::{
     backoff::Backoff,
     broker::{self, Address, Topology},
@@ -81,6 +83,7 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
         hourly: partition == config::Partition::Hourly,
         partitions_ahead,
         dedupe_overlap,
+        rejected_body: bytes(config.ingest.rejected_body),
     })
 }
 
@@ -103,11 +106,16 @@ fn rules(config: &Config) -> Rules {
     Rules {
         envelope: Arc::new(Envelope::with_overrides(envelope.preset, overrides)),
         dead_letter_malformed: config.ingest.malformed == config::Malformed::DeadLetter,
+        max_body: bytes(config.ingest.max_body),
         limits: Limits {
             events: config.ingest.batch_events,
-            bytes: usize::try_from(config.ingest.batch_bytes.as_u64()).unwrap_or(usize::MAX),
+            bytes: bytes(config.ingest.batch_bytes),
         },
         backoff: Backoff::new(config.reconnect.initial, config.reconnect.max),
         take: None,
     }
+}
+
+fn bytes(size: ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }

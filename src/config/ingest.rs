@@ -12,6 +12,12 @@ use super::units;
 pub struct Ingest {
     /// What happens to a body that the envelope cannot understand.
     pub malformed: Malformed,
+    /// Largest body that is stored as an event, 1 KiB to 512 MiB; a larger one is rejected.
+    #[serde(deserialize_with = "max_body")]
+    pub max_body: ByteSize,
+    /// How much of a rejected body is kept with its reason, from its start, up to 512 MiB.
+    #[serde(deserialize_with = "rejected_body")]
+    pub rejected_body: ByteSize,
     /// Deliveries in hand without an ack, 1 to 65535: the only bound that AMQP knows.
     #[serde(deserialize_with = "prefetch")]
     pub prefetch: u16,
@@ -35,6 +41,16 @@ pub enum Malformed {
 
 pub(super) const KEYS: &[Key] = &[
     Key::new("ingest.malformed", Kind::Choice(&["store", "dead-letter"]), ""),
+    Key::new(
+        "ingest.max_body",
+        Kind::Size,
+        "a size from 1 KiB to 512 MiB, such as \"32 MiB\" or a number of bytes",
+    ),
+    Key::new(
+        "ingest.rejected_body",
+        Kind::Size,
+        "a size from 0 to 512 MiB, such as \"1 MiB\" or a number of bytes",
+    ),
     Key::new("ingest.prefetch", Kind::Integer, "a whole number from 1 to 65535"),
     Key::new("ingest.batch_events", Kind::Integer, "a whole number from 1 to 10000"),
     Key::new(
@@ -53,8 +69,27 @@ fn batch_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::
 }
 
 fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    size_within(deserializer, ByteSize::kib(1), ByteSize::mib(256))
+}
+
+/// PostgreSQL takes no value, and no array of values, of 1 GiB.
+const MAX_BODY: ByteSize = ByteSize::mib(512);
+
+fn max_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    size_within(deserializer, ByteSize::kib(1), MAX_BODY)
+}
+
+fn rejected_body<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    size_within(deserializer, ByteSize::b(0), MAX_BODY)
+}
+
+fn size_within<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    least: ByteSize,
+    most: ByteSize,
+) -> Result<ByteSize, D::Error> {
     let size = units::size(deserializer)?;
-    if !(ByteSize::kib(1)..=ByteSize::mib(256)).contains(&size) {
+    if !(least..=most).contains(&size) {
         return Err(de::Error::custom("out of range"));
     }
     Ok(size)

@@ -8,6 +8,11 @@ use super::Event;
 pub enum Reason {
     /// The body is not what the envelope expects, and the operator asked for such bodies to be dead-lettered.
     Malformed,
+    /// The body is larger than the operator allows.
+    TooLarge {
+        /// The most bytes that a body may have.
+        limit: usize,
+    },
     /// The database refused the row, alone in its transaction, whatever its neighbours.
     Refused {
         /// The database's error code.
@@ -22,6 +27,7 @@ impl Reason {
     pub fn as_str(&self) -> &'static str {
         match self {
             Reason::Malformed => "malformed",
+            Reason::TooLarge { .. } => "too-large",
             Reason::Refused { .. } => "refused",
         }
     }

@@ -4,6 +4,7 @@
 //! commits keep up.
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::Rules;
 use crate::{
@@ -36,7 +37,17 @@ pub(super) async fn gather(arrived: &mut mpsc::Receiver<Event>, rules: &Rules) -
 }
 
 fn enter(event: Event, rules: &Rules) -> Entry {
-    if event.malformed && rules.dead_letter_malformed {
+    let limit = rules.max_body;
+    if event.delivery.body.len() > limit {
+        warn!(
+            body_bytes = event.delivery.body.len(),
+            limit,
+            routing_key = event.delivery.routing_key,
+            message_id = event.delivery.properties.message_id,
+            "this body is larger than ingest.max_body: it goes to the dead-letter queue"
+        );
+        Entry::Rejection(Rejection { event, reason: Reason::TooLarge { limit } })
+    } else if event.malformed && rules.dead_letter_malformed {
         Entry::Rejection(Rejection { event, reason: Reason::Malformed })
     } else {
         Entry::Event(event)

@@ -46,6 +46,7 @@ async fn a_stage_that_dies_is_named() {
     let rules = Rules {
         envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
         dead_letter_malformed: false,
+        max_body: 1000,
         limits: Limits { events: 10, bytes: 1000 },
         backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
         take: None,
@@ -58,6 +59,7 @@ async fn a_stage_that_dies_is_named() {
         hourly: false,
         partitions_ahead: 1,
         dedupe_overlap: second,
+        rejected_body: 1000,
     });
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
     let (_, ended) = run(Dies, Dies, writer, rules, Arc::new(Tally::default()), soft, hard).await;

@@ -65,10 +65,11 @@ pub(super) async fn in_a_transaction(
     first_seq: i64,
     entries: &[Entry],
     since: OffsetDateTime,
+    rejected_body: usize,
 ) -> Result<Outcome, Fault> {
     let verdicts = dedupe::compare(link, entries, since).await?;
     let mut rows = Rows::default();
-    let mut rejections = Rejections::default();
+    let mut rejections = Rejections::keeping(rejected_body);
     let mut duplicates = 0;
     for (entry, verdict) in entries.iter().zip(verdicts) {
         match (entry, verdict) {

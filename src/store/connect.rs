@@ -27,6 +27,8 @@ pub struct Settings {
     pub partitions_ahead: u32,
     /// How long into a new partition the one before is searched for duplicates.
     pub dedupe_overlap: Duration,
+    /// How many bytes of a rejected body are kept, from its start.
+    pub rejected_body: usize,
 }
 
 /// How to connect to the database at `url`.

@@ -25,6 +25,8 @@ const INSERT: &str =
 /// The columns of some rejections.
 #[derive(Default)]
 pub(super) struct Rejections<'a> {
+    /// Most bytes of a body that are kept.
+    kept: usize,
     received_at: Vec<OffsetDateTime>,
     reason: Vec<&'static str>,
     detail: Vec<String>,
@@ -41,12 +43,20 @@ pub(super) struct Rejections<'a> {
 }
 
 impl<'a> Rejections<'a> {
+    /// None yet; of each body at most so many bytes will be kept, its first ones.
+    pub fn keeping(kept: usize) -> Rejections<'a> {
+        Rejections { kept, ..Rejections::default() }
+    }
+
     pub fn push(&mut self, rejection: &'a Rejection) {
         let Event { delivery, defects, .. } = &rejection.event;
         let (event_id, event_key) = id_columns(&rejection.event);
         let (sqlstate, detail) = match &rejection.reason {
             Reason::Malformed => {
                 (None, defects.iter().map(|defect| defect.as_str()).collect::<Vec<_>>().join(", "))
+            }
+            Reason::TooLarge { limit } => {
+                (None, format!("{} bytes, and ingest.max_body is {limit}", delivery.body.len()))
             }
             Reason::Refused { sqlstate, message } => (Some(sqlstate.as_str()), message.clone()),
         };
@@ -62,7 +72,7 @@ impl<'a> Rejections<'a> {
         self.properties.push(delivery.properties_json());
         self.body_sha256.push(Sha256::digest(&delivery.body).into());
         self.body_bytes.push(whole(delivery.body.len()));
-        self.body.push(&delivery.body);
+        self.body.push(&delivery.body[..self.kept.min(delivery.body.len())]);
     }
 
     pub fn len(&self) -> usize {

@@ -101,6 +101,7 @@ impl Writer {
         let horizon = self.horizon().await?;
         let elsewhere = self.elsewhere(batch.entries(), span, horizon);
         let before = batch.in_doubt;
+        let rejected_body = self.settings.rejected_body;
         let lane = self.lane().await?;
         let first_seq = lane.take_seqs(batch.entries().len()).await?;
         let key = before.unwrap_or(HeaderKey { lane: lane.id, number: lane.number });
@@ -127,7 +128,8 @@ impl Writer {
         while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
             comparisons += 1;
             let entries = batch.entries();
-            outcome = append::in_a_transaction(link, key, first_seq, entries, since).await?;
+            outcome = append::in_a_transaction(link, key, first_seq, entries, since, rejected_body)
+                .await?;
         }
         let Outcome::Committed(commit) = outcome else {
             return Err(Fault::unavailable("other writers keep storing the ids of this batch"));

@@ -5,7 +5,7 @@ use amqprs::channel::BasicGetArguments;
 use anyhow::{Context as _, Result};
 use sqlx::Row as _;
 
-use crate::support::{Bed, Message, Scene, event};
+use crate::support::{Bed, Message, Scene, drain, event};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_bodies_are_dead_lettered_where_the_operator_asks_for_it() -> Result<()> {
@@ -156,4 +156,66 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_does_not() -> Result<()>
     scene.ends_with(&daemon, &messages).await?;
     assert!(daemon.said("57014") >= 1, "{:#?}", daemon.log());
     Ok(())
+}
+
+/// Bytes of JSON, so many.
+fn body_of(length: usize) -> Vec<u8> {
+    let frame = r#"{"filler":""}"#.len();
+    format!(r#"{{"filler":"{}"}}"#, "x".repeat(length - frame)).into_bytes()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_over_the_limit_is_rejected_and_one_at_the_limit_is_stored() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?)
+        .await?
+        .with("ingest.max_body", "100 KiB")
+        .with("ingest.rejected_body", "1 KiB");
+    let daemon = scene.daemon().await?;
+    let limit = 100 * 1024;
+    let fits = Message::new("large.fits", body_of(limit));
+    let mut over = Message::new("large.over", body_of(limit + 1));
+    over.properties.message_id = Some("over".to_owned());
+    scene.publish(&[event(0), over.clone(), fits.clone(), event(1)]).await?;
+    scene.stored(3).await?;
+    scene.waits(&scene.dead_letter_queue(), 1).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    assert!(scene.bodies().await?.contains(&fits.body));
+
+    let mut sql = scene.sql().await?;
+    let row = sqlx::query(
+        "select reason, detail, sqlstate, event_key, body, body_bytes, body_sha256 = sha256($1) from audit.rejections",
+    )
+    .bind(&over.body)
+    .fetch_one(&mut sql)
+    .await?;
+    assert_eq!(
+        (row.get::<&str, _>(0), row.get::<&str, _>(1)),
+        ("too-large", "102401 bytes, and ingest.max_body is 102400")
+    );
+    assert_eq!((row.get::<Option<&str>, _>(2), row.get::<&str, _>(3)), (None, "over"));
+    assert_eq!(row.get::<&[u8], _>(4), &over.body[..1024]);
+    assert_eq!(row.get::<i64, _>(5), 102_401);
+    assert!(row.get::<bool, _>(6));
+    assert_eq!(drain(&scene, &scene.dead_letter_queue()).await?, [over.body]);
+    assert_eq!(daemon.said("larger than ingest.max_body"), 1, "{:#?}", daemon.log());
+    daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_rejected_body_is_kept_where_nothing_should_be() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?)
+        .await?
+        .with("ingest.malformed", "dead-letter")
+        .with("ingest.rejected_body", "0");
+    let daemon = scene.daemon().await?;
+    scene.publish(&[Message::new("bad.one", "hello")]).await?;
+    scene
+        .counts(
+            1,
+            "select count(*) from audit.rejections where reason = 'malformed' and body = ''
+                and body_bytes = 5 and body_sha256 = sha256('hello')",
+        )
+        .await?;
+    scene.waits(&scene.dead_letter_queue(), 1).await?;
+    daemon.stops_cleanly().await
 }

@@ -19,6 +19,8 @@ fn a_value_out_of_range() {
     refused("ingest.prefetch=-1", &["-1 is out of range"]);
     refused("ingest.batch_events=10001", &["allowed: a whole number from 1 to 10000"]);
     refused("ingest.batch_bytes=0", &["out of range; allowed: a size from 1 KiB to 256 MiB"]);
+    refused("ingest.max_body=600 MiB", &["allowed: a size from 1 KiB to 512 MiB"]);
+    refused("ingest.rejected_body=1 GiB", &["allowed: a size from 0 to 512 MiB"]);
     refused("ingest.batch_bytes=-5", &["-5 is out of range"]);
     refused("storage.partitions_ahead=1001", &["allowed: a whole number from 1 to 1000"]);
     refused("storage.dedupe_overlap=2y", &["out of range; allowed: a duration from 0s to 365d"]);

@@ -1,4 +1,4 @@
-//! A publisher that speaks AMQP by the byte, for messages that no client would send.
+//! A client that speaks AMQP by the byte, for messages that no other would send, or could read.
 
 use anyhow::{Result, ensure};
 use tokio::{
@@ -14,6 +14,51 @@ const BODY: u8 = 3;
 
 /// Publishes one message whose header table holds exactly these bytes, and awaits that the broker has taken it.
 pub async fn publish_with_headers(scene: &Scene, table: &[u8], body: &[u8]) -> Result<()> {
+    let mut stream = open(scene).await?;
+    ask(&mut stream, 1, &[0, 85, 0, 10, 0]).await?;
+
+    let publish =
+        [&[0, 60, 0, 40, 0, 0][..], &short(&scene.exchange()), &short("odd.headers"), &[0]]
+            .concat();
+    stream.write_all(&frame(METHOD, 1, &publish)).await?;
+    // Two properties: the headers, and a delivery mode of 2.
+    let flags = 0b0011_0000_0000_0000_u16.to_be_bytes();
+    let size = u64::try_from(body.len())?.to_be_bytes();
+    let header = [&[0, 60, 0, 0][..], &size, &flags, &long(table), &[2]].concat();
+    stream.write_all(&frame(HEADER, 1, &header)).await?;
+    stream.write_all(&frame(BODY, 1, body)).await?;
+    let confirm = answer(&mut stream).await?;
+    ensure!(confirm.starts_with(&[0, 60, 0, 80]), "no confirm but {confirm:?}");
+    Ok(())
+}
+
+/// Takes every message that waits in a queue out of it, whatever its headers; their bodies, in order.
+pub async fn drain(scene: &Scene, queue: &str) -> Result<Vec<Vec<u8>>> {
+    const GET_OK: &[u8] = &[0, 60, 0, 71];
+    const GET_EMPTY: &[u8] = &[0, 60, 0, 72];
+    let mut stream = open(scene).await?;
+    // To be acknowledged by nobody.
+    let get = [&[0, 60, 0, 70, 0, 0][..], &short(queue), &[1]].concat();
+    let mut bodies = Vec::new();
+    loop {
+        let got = ask(&mut stream, 1, &get).await?;
+        if got.starts_with(GET_EMPTY) {
+            return Ok(bodies);
+        }
+        ensure!(got.starts_with(GET_OK), "neither a message nor none but {got:?}");
+        let header = answer(&mut stream).await?;
+        let size = usize::try_from(u64::from_be_bytes(header[4..12].try_into()?))?;
+        let mut body = Vec::with_capacity(size);
+        while body.len() < size {
+            let part = answer(&mut stream).await?;
+            body.extend(&part[..part.len() - 1]);
+        }
+        bodies.push(body);
+    }
+}
+
+/// A connection with channel 1 open.
+async fn open(scene: &Scene) -> Result<TcpStream> {
     let address = scene.address()?;
     let mut stream = TcpStream::connect((address.host.as_str(), address.port)).await?;
     stream.write_all(b"AMQP\0\0\x09\x01").await?;
@@ -32,21 +77,7 @@ pub async fn publish_with_headers(scene: &Scene, table: &[u8], body: &[u8]) -> R
     stream.write_all(&frame(METHOD, 0, &[0, 10, 0, 31, 7, 255, 0, 2, 0, 0, 0, 0])).await?;
     ask(&mut stream, 0, &[&[0, 10, 0, 40][..], &short(&address.vhost), &[0, 0]].concat()).await?;
     ask(&mut stream, 1, &[0, 20, 0, 10, 0]).await?;
-    ask(&mut stream, 1, &[0, 85, 0, 10, 0]).await?;
-
-    let publish =
-        [&[0, 60, 0, 40, 0, 0][..], &short(&scene.exchange()), &short("odd.headers"), &[0]]
-            .concat();
-    stream.write_all(&frame(METHOD, 1, &publish)).await?;
-    // Two properties: the headers, and a delivery mode of 2.
-    let flags = 0b0011_0000_0000_0000_u16.to_be_bytes();
-    let size = u64::try_from(body.len())?.to_be_bytes();
-    let header = [&[0, 60, 0, 0][..], &size, &flags, &long(table), &[2]].concat();
-    stream.write_all(&frame(HEADER, 1, &header)).await?;
-    stream.write_all(&frame(BODY, 1, body)).await?;
-    let confirm = answer(&mut stream).await?;
-    ensure!(confirm.starts_with(&[0, 60, 0, 80]), "no confirm but {confirm:?}");
-    Ok(())
+    Ok(stream)
 }
 
 async fn ask(stream: &mut TcpStream, channel: u16, method: &[u8]) -> Result<Vec<u8>> {
