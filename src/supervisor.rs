@@ -2,6 +2,7 @@
 
 mod coverage;
 mod sessions;
+mod unparsable;
 mod window;
 
 use std::{fmt::Display, sync::Arc, time::Duration};
@@ -96,6 +97,7 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
         conflicts = tally.conflicts(),
         duplicates = tally.duplicates(),
         rejections = tally.rejections(),
+        unparsable = tally.unparsable(),
         "stopped"
     );
     result

@@ -12,7 +12,10 @@ pub enum Kind {
     /// The broker is away or the connection is lost.
     Unreachable,
     /// The connection was lost after the queue had been asked for deliveries: some may have been handed out.
-    LostConsuming,
+    LostConsuming {
+        /// Messages that waited in the dead-letter queue before.
+        dead_letters: u32,
+    },
     /// The broker answers, and refuses: user, virtual host, permission, TLS. Somebody has to mend it, here or
     /// there, and it may be mended there.
     Refused,

@@ -54,6 +54,7 @@ pub struct Session {
     ending: Ending,
     ended: CancellationToken,
     queue: String,
+    dead_letters: u32,
 }
 
 impl Session {
@@ -74,7 +75,7 @@ impl Session {
         .await?;
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
-            settings.topology.establish(&channel, &ending).await?;
+            let dead_letters = settings.topology.establish(&channel, &ending).await?;
             channel
                 .basic_qos(BasicQosArguments::new(0, settings.prefetch, false))
                 .await
@@ -88,17 +89,26 @@ impl Session {
                     match Fault::of_call(&doing, &ending, &error) {
                         // The queue was asked; deliveries may have come before the answer, and ended the connection.
                         Fault { kind: Kind::Unreachable, message } => {
-                            Fault::new(Kind::LostConsuming, message)
+                            Fault::new(Kind::LostConsuming { dead_letters }, message)
                         }
                         fault => fault,
                     }
                 })?;
-            Ok((channel, consumer_tag, messages))
+            Ok((channel, consumer_tag, messages, dead_letters))
         };
         match timeout(settings.connect_timeout, consuming).await {
-            Ok(Ok((channel, consumer_tag, messages))) => {
+            Ok(Ok((channel, consumer_tag, messages, dead_letters))) => {
                 let queue = settings.topology.queue.clone();
-                Ok(Session { connection, channel, consumer_tag, messages, ending, ended, queue })
+                Ok(Session {
+                    connection,
+                    channel,
+                    consumer_tag,
+                    messages,
+                    ending,
+                    ended,
+                    queue,
+                    dead_letters,
+                })
             }
             Ok(Err(fault)) => {
                 close(connection).await;
@@ -106,6 +116,11 @@ impl Session {
             }
             Err(_) => Err(silent(&settings.address, settings.connect_timeout)),
         }
+    }
+
+    /// Messages that waited in the dead-letter queue when it opened.
+    pub fn dead_letters(&self) -> u32 {
+        self.dead_letters
     }
 
     /// The two ends of the pipeline. The session lives as long as the handle.

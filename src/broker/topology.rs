@@ -49,14 +49,15 @@ pub struct Topology {
 }
 
 impl Topology {
-    pub(super) async fn establish(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+    /// Declares all of it, or looks for it; the messages that wait in the dead-letter queue.
+    pub(super) async fn establish(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
         match self.declare {
             Declare::Create => self.create(channel, ending).await,
             Declare::Verify => self.verify(channel, ending).await,
         }
     }
 
-    async fn create(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+    async fn create(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
         let topic = ExchangeDeclareArguments::new(&self.exchange, "topic").durable(true).finish();
         let done = channel.exchange_declare(topic).await;
         done.map_err(failed(ending, format!("declaring the topic exchange '{}'", self.exchange)))?;
@@ -73,7 +74,7 @@ impl Topology {
         let mut dead_letters = QueueDeclareArguments::durable_client_named(&self.dead_letter_queue);
         dead_letters.arguments(table([self.queue_type_argument()])?);
         let done = channel.queue_declare(dead_letters).await;
-        done.map_err(failed(
+        let dead_letters = done.map_err(failed(
             ending,
             format!("declaring the dead-letter queue '{}'", self.dead_letter_queue),
         ))?;
@@ -86,7 +87,7 @@ impl Topology {
         for key in &self.bindings {
             self.bind(channel, ending, &self.queue, &self.exchange, key).await?;
         }
-        Ok(())
+        Ok(messages(dead_letters))
     }
 
     async fn bind(
@@ -104,18 +105,20 @@ impl Topology {
         ))
     }
 
-    async fn verify(&self, channel: &Channel, ending: &Ending) -> Result<(), Fault> {
+    async fn verify(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
         for exchange in [&self.exchange, &self.dead_letter_exchange] {
             let passive = ExchangeDeclareArguments::new(exchange, "topic").passive(true).finish();
             let done = channel.exchange_declare(passive).await;
             done.map_err(failed(ending, format!("looking for the exchange '{exchange}'")))?;
         }
+        let mut dead_letters = 0;
         for queue in [&self.queue, &self.dead_letter_queue] {
             let passive = QueueDeclareArguments::new(queue).passive(true).finish();
             let done = channel.queue_declare(passive).await;
-            done.map_err(failed(ending, format!("looking for the queue '{queue}'")))?;
+            let found = done.map_err(failed(ending, format!("looking for the queue '{queue}'")))?;
+            dead_letters = messages(found);
         }
-        Ok(())
+        Ok(dead_letters)
     }
 
     fn queue_type_argument(&self) -> (&'static str, FieldValue) {
@@ -142,6 +145,11 @@ impl Topology {
         }
         table(arguments)
     }
+}
+
+/// How many messages a declared queue holds.
+fn messages(declared: Option<(String, u32, u32)>) -> u32 {
+    declared.map_or(0, |(_, messages, _)| messages)
 }
 
 fn table(

@@ -34,6 +34,7 @@ pub struct Tally {
     conflicts: AtomicU64,
     duplicates: AtomicU64,
     rejections: AtomicU64,
+    unparsable: AtomicU64,
 }
 
 impl Tally {
@@ -66,5 +67,15 @@ impl Tally {
     /// Deliveries sent to the dead-letter queue.
     pub fn rejections(&self) -> u64 {
         self.rejections.load(Ordering::Relaxed)
+    }
+
+    /// Adds messages that left the queue without ever becoming a delivery.
+    pub fn count_unparsable(&self, more: u64) {
+        self.unparsable.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// Messages that left the queue without ever becoming a delivery: the AMQP client cannot parse them.
+    pub fn unparsable(&self) -> u64 {
+        self.unparsable.load(Ordering::Relaxed)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     Failure, Settings,
     coverage::{Coverage, Watched},
     pause,
+    unparsable::{Look, Unparsable},
     window::Window,
 };
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 /// the usual delivery limit, have to pass before it leaves the queue.
 const FLAP_MAX: Duration = Duration::from_secs(5);
 
+/// After how many sessions in a row that ended without a settled delivery a message is suspected.
+const SUSPICIOUS: u32 = 3;
+
 /// How long to be polite to a broker that may be gone.
 const GOODBYE: Duration = Duration::from_secs(3);
 
@@ -37,6 +41,7 @@ pub(super) struct Sessions<'a> {
     window: Window,
     /// Waits between sessions that die.
     flaps: Backoff,
+    unparsable: Unparsable,
 }
 
 impl<'a> Sessions<'a> {
@@ -48,7 +53,8 @@ impl<'a> Sessions<'a> {
     ) -> Sessions<'a> {
         let window = Window::full(settings.broker.prefetch);
         let flaps = settings.rules.backoff.clone().at_most(FLAP_MAX);
-        Sessions { settings, stop, tally, coverage, window, flaps }
+        let unparsable = Unparsable::default();
+        Sessions { settings, stop, tally, coverage, window, flaps, unparsable }
     }
 
     /// Runs until told to stop. True where it could finish what was in hand.
@@ -59,13 +65,20 @@ impl<'a> Sessions<'a> {
             let (opened, before) = (Instant::now(), Settled::of(self.tally));
             let ended = match self.open().await? {
                 Opened::Session(session) => {
+                    self.count_unparsable(session.dead_letters());
                     let ended;
                     (writer, ended) = self.play(session, writer).await;
                     ended
                 }
-                Opened::Lost(reason) => Ended::SessionLost(reason),
+                Opened::Lost { reason, dead_letters } => {
+                    self.count_unparsable(dead_letters);
+                    Ended::SessionLost(reason)
+                }
                 Opened::Stopped => break,
             };
+            if Settled::of(self.tally).all > before.all {
+                self.unparsable.settled();
+            }
             match ended {
                 Ended::Drained | Ended::SessionLost(_) if self.stop.soft.is_cancelled() => break,
                 Ended::Drained => {
@@ -126,7 +139,9 @@ impl<'a> Sessions<'a> {
                 }
                 Err(fault) => match fault.kind {
                     broker::Kind::Clash => return Err(Failure::Broker(fault)),
-                    broker::Kind::LostConsuming => return Ok(Opened::Lost(fault.message)),
+                    broker::Kind::LostConsuming { dead_letters } => {
+                        return Ok(Opened::Lost { reason: fault.message, dead_letters });
+                    }
                     broker::Kind::Unreachable | broker::Kind::Refused => {
                         self.coverage.note(State::Disconnected, &fault);
                         if !pause(&mut backoff, self.stop, &fault, "the broker cannot be used")
@@ -174,10 +189,36 @@ impl<'a> Sessions<'a> {
         }
         let alone = self.window.prefetch() == 1 && after.all == before.all;
         pause(&mut self.flaps, self.stop, &reason, "the session with the broker ended").await;
-        if alone && self.flaps.attempts() == 3 {
+        if alone {
+            self.unparsable.died_alone();
+        }
+        if alone && self.flaps.attempts() == SUSPICIOUS {
             self.say_what_may_be_wrong();
         }
         self.window.narrow(after.all - before.all);
+    }
+
+    fn count_unparsable(&mut self, dead_letters: u32) {
+        let topology = &self.settings.broker.topology;
+        match self.unparsable.look(dead_letters, self.tally.rejections()) {
+            Look::Left(messages) => {
+                self.tally.count_unparsable(messages);
+                warn!(
+                    messages,
+                    unparsable = self.tally.unparsable(),
+                    queue = topology.queue,
+                    dead_letter_queue = topology.dead_letter_queue,
+                    "a message that the AMQP client cannot parse has left the queue: the broker dead-lettered it"
+                );
+            }
+            Look::Passed(sessions) if sessions >= SUSPICIOUS => {
+                info!(
+                    sessions,
+                    "deliveries are settled again, and no dead letter tells what ended the sessions before"
+                );
+            }
+            Look::Passed(_) | Look::Nothing => {}
+        }
     }
 
     fn say_what_may_be_wrong(&self) {
@@ -201,8 +242,11 @@ impl<'a> Sessions<'a> {
 
 enum Opened {
     Session(Session),
-    /// It was lost as soon as it was asked for deliveries, for this reason.
-    Lost(String),
+    /// It was lost as soon as it was asked for deliveries.
+    Lost {
+        reason: String,
+        dead_letters: u32,
+    },
     Stopped,
 }
 

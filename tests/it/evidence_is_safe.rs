@@ -4,11 +4,7 @@
 use anyhow::Result;
 use testbed::{Proxy, proxy::Mode};
 
-use crate::support::{Bed, Scene, event, publish_with_headers};
-
-/// One header `x` of type long string, two bytes that are no UTF-8. The broker takes it; the client cannot parse it,
-/// and its connection dies each time.
-const UNPARSABLE: &[u8] = b"\x01xS\0\0\0\x02\xff\xfe";
+use crate::support::{Bed, Scene, UNPARSABLE, event, publish_with_headers};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_the_client_cannot_parse_is_alone_in_the_dead_letters() -> Result<()> {

@@ -21,6 +21,7 @@ mod one_place;
 mod outages;
 mod schema;
 mod stored_once;
+mod ten_thousand;
 mod tidy;
 mod tls;
 mod topology;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 pub use bed::Bed;
 pub use daemon::Daemon;
-pub use message::{Message, event, fixtures};
-pub use raw::{drain, publish_with_headers};
+pub use message::{Message, digests, event, fixtures};
+pub use raw::{UNPARSABLE, drain, publish_with_headers};
 pub use scene::Scene;
 
 /// How long a state may take to come about before a test gives up. Generous: the machine may be busy, and a test

@@ -3,6 +3,7 @@
 use bloodbank_audit::event::Properties;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 /// One message.
@@ -38,6 +39,14 @@ pub fn event(number: usize) -> Message {
     message.properties.content_type = Some("application/json".to_owned());
     message.properties.message_id = Some(id.to_string());
     message
+}
+
+/// The SHA-256 of each of these, sorted: what is compared instead of the bodies.
+pub fn digests<'a>(bodies: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<Vec<u8>> {
+    let mut digests: Vec<_> =
+        bodies.into_iter().map(|body| Sha256::digest(body).to_vec()).collect();
+    digests.sort();
+    digests
 }
 
 /// A shape as `fixtures/events.json` has it; the body to the byte, in its own order of keys.

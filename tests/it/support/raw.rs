@@ -8,6 +8,10 @@ use tokio::{
 
 use super::Scene;
 
+/// A header table of one header `x`, a long string of two bytes that are no UTF-8. The broker takes it; the daemon's
+/// client cannot parse it, and its connection dies each time.
+pub const UNPARSABLE: &[u8] = b"\x01xS\0\0\0\x02\xff\xfe";
+
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
 const BODY: u8 = 3;
