@@ -108,7 +108,7 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_also_without_ids() -> Resu
     let daemon: Daemon = daemon_scene.daemon().await?;
     let scene = daemon_scene.through(None, Some(database));
     let mut published = Vec::new();
-    for round in 0..20 {
+    for round in 0..100 {
         let mut messages: Vec<_> = (0..5).map(|number| event(round * 5 + number)).collect();
         for (number, message) in messages.iter_mut().enumerate() {
             // Neither an id in the body nor in the properties.
@@ -116,13 +116,14 @@ async fn a_commit_whose_answer_is_lost_is_stored_once_also_without_ids() -> Resu
             message.body = format!(r#"{{"n":"{round}.{number}"}}"#).into_bytes();
         }
         // The statement goes through, its answer does not.
-        proxy.cut_when_seen(testbed::proxy::Direction::ToServer, format!("{round}.4").as_bytes());
+        let last = format!("\"{round}.4\"");
+        proxy.cut_when_seen(testbed::proxy::Direction::ToServer, last.as_bytes());
         scene.publish(&messages).await?;
         published.extend(messages);
         scene.stored(published.len()).await?;
         assert!(!proxy.is_armed());
     }
     scene.ends_with(&daemon, &published).await?;
-    assert!(daemon.said("PostgreSQL is back") >= 10, "{:#?}", daemon.log());
+    assert!(daemon.said("PostgreSQL is back") >= 100, "{:#?}", daemon.log());
     Ok(())
 }
