@@ -16,6 +16,7 @@ mod config;
 mod connecting;
 mod coverage;
 mod evidence_is_safe;
+mod kills;
 mod logs;
 mod one_place;
 mod outages;

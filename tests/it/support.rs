@@ -2,6 +2,7 @@
 
 mod bed;
 mod daemon;
+mod load;
 mod message;
 mod raw;
 mod scene;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use bed::Bed;
 pub use daemon::Daemon;
+pub use load::Load;
 pub use message::{Message, digests, event, fixtures};
 pub use raw::{UNPARSABLE, drain, publish_with_headers};
 pub use scene::Scene;
