@@ -13,6 +13,7 @@ mod publisher;
 mod session;
 mod tls;
 mod topology;
+mod watch;
 
 use std::future::Future;
 
@@ -22,6 +23,7 @@ pub use fault::{Fault, Kind};
 pub use publisher::{Confirmation, Publisher};
 pub use session::{AckHandle, Deliveries, Session, SessionHandle, Settings};
 pub use topology::{Declare, QueueType, Topology};
+pub use watch::{Change, Watch};
 
 use tokio_util::sync::CancellationToken;
 

@@ -1,5 +1,6 @@
 //! The supervisor: one pipeline after the other, a new one for each session with the broker, until told to stop.
 
+mod beside;
 mod coverage;
 mod sessions;
 mod unparsable;

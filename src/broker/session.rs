@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Ending, Fault, Kind, Source, Topology, convert, ending::ChannelWatch, tls,
+    Acker, Address, Ending, Fault, Kind, Source, Topology, Watch, convert, ending::ChannelWatch,
+    tls, watch::Watched,
 };
 use crate::event::{Delivery, DeliveryTag, now};
 
@@ -55,6 +56,7 @@ pub struct Session {
     ended: CancellationToken,
     queue: String,
     dead_letters: u32,
+    watched: Box<Watched>,
 }
 
 impl Session {
@@ -73,6 +75,7 @@ impl Session {
             &ending,
         )
         .await?;
+        let watched = Box::new(Watched::from_now_on(settings));
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
             let dead_letters = settings.topology.establish(&channel, &ending).await?;
@@ -108,13 +111,23 @@ impl Session {
                     ended,
                     queue,
                     dead_letters,
+                    watched,
                 })
             }
             Ok(Err(fault)) => {
                 close(connection).await;
                 Err(fault)
             }
-            Err(_) => Err(silent(&settings.address, settings.connect_timeout)),
+            Err(_) => Err(Fault::new(
+                Kind::Unreachable,
+                format!(
+                    "the broker at {} does not answer within {} what concerns the queue '{}'; a quorum queue without \
+                     a leader answers nothing",
+                    settings.address,
+                    humantime::format_duration(settings.connect_timeout),
+                    settings.topology.queue
+                ),
+            )),
         }
     }
 
@@ -130,12 +143,14 @@ impl Session {
             channel: self.channel.clone(),
             consumer_tag: self.consumer_tag,
             ending: self.ending.clone(),
-            ended: self.ended,
+            ended: self.ended.clone(),
         };
         let handle = SessionHandle {
             channel: self.channel.clone(),
             connection: self.connection,
             queue: self.queue,
+            watched: self.watched,
+            ended: self.ended,
         };
         let acker = AckHandle { channel: self.channel, ending: self.ending };
         (deliveries, acker, handle)
@@ -147,9 +162,16 @@ pub struct SessionHandle {
     channel: Channel,
     connection: Connection,
     queue: String,
+    watched: Box<Watched>,
+    ended: CancellationToken,
 }
 
 impl SessionHandle {
+    /// Watches over what the session needs on the broker.
+    pub fn watch(&self) -> Watch<'_> {
+        Watch::new(&self.connection, &self.watched, self.ended.clone())
+    }
+
     /// Closes the channel and then the connection, however long the broker takes to agree; it has then taken every
     /// acknowledgement that was sent before. Cut short, this leaves the fate of the last ones open.
     ///
@@ -216,7 +238,7 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
-async fn open_channel(
+pub(super) async fn open_channel(
     connection: &Connection,
     ending: &Ending,
     ended: &CancellationToken,

@@ -8,7 +8,7 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    Failure, Settings,
+    Failure, Settings, beside,
     coverage::{Coverage, Watched},
     pause,
     unparsable::{Look, Unparsable},
@@ -162,8 +162,8 @@ impl<'a> Sessions<'a> {
         let (soft, hard) = (self.stop.soft.clone(), self.stop.hard.clone());
         let tally = Arc::clone(self.tally);
         let writer = Watched { writer, coverage: self.coverage.clone() };
-        let (kept, ended) =
-            pipeline::run(deliveries, acker, writer, rules, tally, soft, hard).await;
+        let work = pipeline::run(deliveries, acker, writer, rules, tally, soft, hard);
+        let (kept, ended) = beside::watching(&connection, self.stop.hard.clone(), work).await;
         // On a good connection the broker has yet to take the last acknowledgements; a lost one has none to give.
         let patience = match ended {
             Ended::Drained => Duration::MAX,

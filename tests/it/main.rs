@@ -9,6 +9,7 @@
 
 mod support;
 
+mod broker_changes;
 mod bus_checks;
 mod byte_for_byte;
 mod clean_stop;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 use super::{Bed, Daemon, Message, PATIENCE};
 
 /// Names of one test's own on a bed, and a database.
+#[derive(Clone)]
 pub struct Scene {
     pub name: String,
     amqp_url: String,
