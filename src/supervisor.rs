@@ -165,7 +165,10 @@ async fn bring_schema_up_to_date(
         };
         match checked {
             Ok(()) => return Ok(true),
-            Err(Failure::Schema(MigrationError::Fault(fault))) => {
+            // Only what time mends is worth waiting for; a wrong password would be tried for ever, unseen.
+            Err(Failure::Schema(MigrationError::Fault(fault)))
+                if fault.kind == store::Kind::Unavailable =>
+            {
                 coverage.note(State::Paused, &fault);
                 if !pause(&mut backoff, stop, &fault, "PostgreSQL cannot be used").await {
                     return Ok(false);

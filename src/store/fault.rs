@@ -110,7 +110,9 @@ fn from_answer(answer: &PgDatabaseError) -> Fault {
         "42P01" | "3F000" | "42883" | "42703" => {
             "; the schema is missing or of another version: run `bloodbank-audit migrate`"
         }
-        "25006" => "; this server is a read-only standby",
+        "25006" => "; this server is a read-only standby, or default_transaction_read_only is on",
+        "53100" => "; its disk is full: free or add space",
+        "53300" => "; end connections that nobody needs, or raise the limit",
         "57014" => {
             "; a longer postgres.statement_timeout or a smaller ingest.batch_events may help"
         }

@@ -1,7 +1,7 @@
 //! Connecting: a refusal is named as what it is, and is retried with growing delays.
 
 use anyhow::Result;
-use testbed::{Proxy, proxy::Mode};
+use testbed::{Postgres, PostgresOptions, Proxy, proxy::Mode};
 
 use crate::support::{Bed, Daemon, Scene, event};
 
@@ -66,11 +66,25 @@ async fn a_broker_that_accepts_and_says_nothing() -> Result<()> {
     daemon.stops_cleanly().await
 }
 
+/// Waiting does not mend it: the daemon says what to do, ends, and has asked the broker for nothing.
+async fn ends(scene: Scene, said: &[&str]) -> Result<()> {
+    let daemon = scene.starts()?;
+    assert_eq!(daemon.ends().await?, 1, "{:#?}", daemon.log());
+    let last = daemon.log().pop().unwrap_or_default();
+    for part in said {
+        assert!(last.contains(part), "{part:?} in {last}");
+    }
+    let log = daemon.log().join("\n");
+    assert!(!log.contains("s3cret") && !log.contains("retry_in"), "{log}");
+    assert_eq!(daemon.said("\"consuming\""), 0, "{log}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_not_there() -> Result<()> {
     let (scene, bed) = scene().await?;
     let url = bed.postgres.url("no_such_database");
-    refused(scene.through(None, Some(url)), &["no_such_database", "3D000", "create the database"])
+    ends(scene.through(None, Some(url)), &["no_such_database", "3D000", "create the database"])
         .await
 }
 
@@ -79,7 +93,16 @@ async fn a_wrong_database_user() -> Result<()> {
     let (scene, bed) = scene().await?;
     let url =
         bed.postgres.url(&scene.name).replace("postgres://postgres", "postgres://nobody:s3cret");
-    refused(scene.through(None, Some(url)), &["28000", "check the user and the password"]).await
+    ends(scene.through(None, Some(url)), &["28000", "check the user and the password"]).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_database_password() -> Result<()> {
+    let options = PostgresOptions::default().password("right");
+    let postgres = Postgres::start(options).await?;
+    let (scene, _) = scene().await?;
+    let url = postgres.url("postgres").replace("right", "s3cret");
+    ends(scene.through(None, Some(url)), &["28P01", "check the user and the password"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

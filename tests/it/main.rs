@@ -17,6 +17,7 @@ mod config;
 mod connecting;
 mod coverage;
 mod evidence_is_safe;
+mod faults_sorted;
 mod kills;
 mod logs;
 mod one_place;

@@ -78,8 +78,9 @@ async fn a_database_that_would_convert_bytes_is_refused() -> Result<()> {
     bed.postgres.sql("postgres", &create).await?;
     let url = bed.postgres.url(&latin);
     let daemon = scene.through(None, Some(url)).starts()?;
-    daemon.says("encoding is LATIN1", 1).await?;
-    daemon.stops_cleanly().await
+    assert_eq!(daemon.ends().await?, 1);
+    assert_eq!(daemon.said("encoding is LATIN1"), 1, "{:#?}", daemon.log());
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
