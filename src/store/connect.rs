@@ -64,6 +64,9 @@ impl Settings {
 
 /// Refuses a server on which bytes would be converted or SQL is missing, and sets what this session relies on where
 /// the database's defaults are others. Settings are set here, not in the startup packet, which poolers refuse.
+///
+/// A transaction of a daemon that has gone silent ends by itself: its rows are in the way of whoever stores the same
+/// events meanwhile.
 async fn prepare_session(
     connection: &mut PgConnection,
     statement_timeout: Duration,
@@ -71,6 +74,7 @@ async fn prepare_session(
     let row: PgRow = sqlx::query(
         "select current_setting('server_encoding'), current_setting('server_version_num')::int4,
                 set_config('statement_timeout', $1, false),
+                set_config('idle_in_transaction_session_timeout', $1, false),
                 set_config('lock_timeout', '0', false),
                 set_config('default_transaction_isolation', 'read committed', false),
                 case when current_setting('synchronous_commit') = 'off'

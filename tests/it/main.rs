@@ -18,6 +18,7 @@ mod connecting;
 mod coverage;
 mod evidence_is_safe;
 mod faults_sorted;
+mod half_open;
 mod kills;
 mod logs;
 mod one_place;
