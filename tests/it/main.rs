@@ -24,6 +24,7 @@ mod logs;
 mod one_place;
 mod outages;
 mod schema;
+mod stop_anytime;
 mod stored_once;
 mod ten_thousand;
 mod tidy;
