@@ -21,6 +21,7 @@ mod faults_sorted;
 mod half_open;
 mod kills;
 mod logs;
+mod nothing_spins;
 mod one_place;
 mod outages;
 mod schema;

@@ -103,6 +103,11 @@ impl Daemon {
         status.code().with_context(|| format!("the daemon ended with {status}"))
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.lock().unwrap_or_else(PoisonError::into_inner).id()
+    }
+
     /// Asks it to stop and expects that it does so cleanly.
     pub async fn stops_cleanly(&self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
