@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, ExitStatus};
 
 /// The repository's root.
-fn root() -> PathBuf {
+pub fn root() -> PathBuf {
     let member = std::env::var_os("CARGO_MANIFEST_DIR")
         .unwrap_or_else(|| OsString::from(env!("CARGO_MANIFEST_DIR")));
     let mut root = PathBuf::from(member);

@@ -1,9 +1,19 @@
-//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`.
+//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`.
 
 mod cargo;
+mod draw;
+mod figures;
+mod history;
+mod latency;
 mod lint;
+mod live;
+mod samples;
+mod screen;
+mod soak;
+mod stage;
 mod test;
 mod up;
+mod worker;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -22,6 +32,8 @@ struct Cli {
 enum Word {
     /// Watch events go from a private RabbitMQ through the daemon into a private PostgreSQL
     Up(up::Options),
+    /// Break everything again and again under random traffic, then draw the balance
+    Soak(soak::Options),
     /// Run every test, on private servers
     Test(test::Options),
     /// Check format, clippy and documentation, with warnings denied
@@ -31,6 +43,7 @@ enum Word {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().word {
         Word::Up(options) => options.run(),
+        Word::Soak(options) => options.run(),
         Word::Test(options) => options.run(),
         Word::Lint(options) => options.run(),
     };

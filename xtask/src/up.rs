@@ -1,20 +1,11 @@
 //! `cargo xtask up`: the whole thing at work, on private servers, with the balance in the end.
 
 mod balance;
-mod daemon;
-mod figures;
 mod hints;
-mod history;
-mod latency;
 mod ledger;
-mod live;
 mod observer;
-mod queue;
 mod report;
 mod run;
-mod samples;
-mod screen;
-mod stage;
 mod traffic;
 
 use std::process::ExitCode;
@@ -25,9 +16,9 @@ use bloodbank_audit::signals::{Listener, Stop};
 use testbed::{Package, ensure_installed};
 use tokio_util::sync::CancellationToken;
 
+use crate::screen::Screen;
+use crate::stage::Stage;
 use run::Run;
-use screen::Screen;
-use stage::Stage;
 
 /// As a shell says it of what Ctrl-C ended.
 const INTERRUPTED: u8 = 130;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::ledger::Digest;
+use crate::history::Digest;
 
 /// Compares published with stored bodies as multisets, one stored body at a time.
 pub struct Comparison<'published> {

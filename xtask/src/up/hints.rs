@@ -1,7 +1,7 @@
 //! What to try while everything runs.
 
-use super::screen::Screen;
-use super::stage::Stage;
+use crate::screen::Screen;
+use crate::stage::Stage;
 
 const QUERIES: [&str; 2] = [
     "select received_at, routing_key, event_type, source\n      from audit.events order by received_at desc limit 10;",

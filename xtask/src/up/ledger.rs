@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::latency::{Latency, Quantiles};
-
-/// The SHA-256 of a body.
-pub type Digest = [u8; 32];
+use crate::history::Digest;
+use crate::latency::{Latency, Quantiles};
 
 /// Most events whose latency is being measured at once. Past that a backlog has built up, and its oldest tell.
 const MOST_AWAITED: usize = 100_000;

@@ -7,8 +7,8 @@ use anyhow::Result;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::history::{History, Totals};
 use super::ledger::Ledger;
+use crate::history::{History, Totals};
 
 /// Looks take at most a fifth of the observer's time; the pause between two is within these bounds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(1);

@@ -2,11 +2,11 @@
 
 use std::process::ExitStatus;
 
-use super::figures::{count, events, short};
-use super::history::Totals;
-use super::latency::Latency;
 use super::ledger::Published;
-use super::screen::Screen;
+use crate::figures::{count, events, short};
+use crate::history::Totals;
+use crate::latency::Latency;
+use crate::screen::Screen;
 
 /// The balance of a run, ready to be told.
 pub struct Report {

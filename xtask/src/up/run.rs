@@ -4,24 +4,24 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Error, Result, bail};
 use testbed::Deadline;
-use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::balance::Comparison;
-use super::figures::{count, events};
-use super::history::{History, Totals};
 use super::ledger::{Ledger, Published, Records};
-use super::live::{Figures, Live};
 use super::observer::{Seen, observe};
-use super::queue;
 use super::report::{Report, SampleBalance};
-use super::samples::Samples;
-use super::screen::{REFRESH, Screen};
-use super::stage::Stage;
 use super::traffic::Traffic;
+use crate::figures::{count, events};
+use crate::history::{History, Totals};
+use crate::live::{Figures, Live};
+use crate::samples::Samples;
+use crate::screen::{REFRESH, Screen};
+use crate::stage::Stage;
+use crate::stage::queue;
+use crate::worker::{Worker, failure};
 
 /// How often to print a line where no line can be rewritten.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -46,12 +46,6 @@ pub struct Run<'stage> {
     seen: Arc<Seen>,
     traffic: Option<Worker>,
     observer: Worker,
-}
-
-/// A task, and the token that ends it.
-struct Worker {
-    task: JoinSet<Result<()>>,
-    stop: CancellationToken,
 }
 
 /// Why a run ends.
@@ -298,40 +292,6 @@ impl<'stage> Run<'stage> {
     }
 }
 
-impl Worker {
-    fn start<F>(work: impl FnOnce(CancellationToken) -> F) -> Self
-    where
-        F: Future<Output = Result<()>> + Send + 'static,
-    {
-        let stop = CancellationToken::new();
-        let mut task = JoinSet::new();
-        task.spawn(work(stop.clone()));
-        Self { task, stop }
-    }
-
-    /// How it ended; for ever waiting once that has been told.
-    async fn outcome(&mut self) -> Result<()> {
-        match self.task.join_next().await {
-            Some(joined) => joined.map_err(Error::from).flatten(),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// As [`outcome`](Self::outcome), of one that should not end by itself and may not be there.
-    async fn ended(worker: Option<&mut Self>) -> Error {
-        match worker {
-            Some(worker) => failure(worker.outcome().await),
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Tells it to end and waits for that; one that has ended before has told how already.
-    async fn end(&mut self) -> Result<()> {
-        self.stop.cancel();
-        if self.task.is_empty() { Ok(()) } else { self.outcome().await }
-    }
-}
-
 /// Waits until the daemon has dealt with all that was confirmed, and its queue is empty.
 async fn all_settled(history: &mut History, stage: &Stage, ledger: &Ledger) -> Result<()> {
     let (address, queue) = (stage.address(), &stage.names.queue);
@@ -358,8 +318,4 @@ async fn all_settled(history: &mut History, stage: &Stage, ledger: &Ledger) -> R
         settled = settled => settled,
         status = stage.daemon.ended() => bail!("the daemon ended meanwhile, with {status}"),
     }
-}
-
-fn failure(outcome: Result<()>) -> Error {
-    outcome.err().unwrap_or_else(|| anyhow!("it ended by itself"))
 }

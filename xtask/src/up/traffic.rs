@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ledger::Ledger;
-use super::samples::Samples;
+use crate::samples::Samples;
 
 /// Most publishes that wait for their confirm; then the publisher waits too.
 const IN_FLIGHT: usize = 2_000;

@@ -1,5 +1,9 @@
 //! Everything that a run consists of, brought up together: the two servers and the daemon between them.
 
+mod daemon;
+pub mod queue;
+
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -7,11 +11,12 @@ use bloodbank_audit::broker::Address;
 use bloodbank_audit::config::{Config, Environment, Flags};
 use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 
-use super::daemon::Daemon;
-use super::figures;
-use super::screen::Screen;
+use crate::figures;
+use crate::screen::Screen;
+pub use daemon::{Daemon, Launch};
 
-const DATABASE: &str = "bloodbank_audit";
+/// The database's name.
+pub const DATABASE: &str = "bloodbank_audit";
 
 /// A running bus, a running history, and the daemon. Dropped, all of it is killed and removed, daemon first.
 pub struct Stage {
@@ -20,6 +25,7 @@ pub struct Stage {
     pub postgres: Postgres,
     /// The names on the bus, as the daemon takes them by default.
     pub names: Names,
+    binary: PathBuf,
 }
 
 /// Names on the bus.
@@ -30,11 +36,21 @@ pub struct Names {
 }
 
 impl Stage {
-    /// Starts the servers and builds the daemon, all at once, then starts that.
+    /// Brings everything up, the daemon too, with its defaults and nothing between it and the servers.
     ///
     /// # Errors
     /// The first thing that fails, with the end of its log.
     pub async fn start(screen: &Screen, keep: bool) -> Result<Self> {
+        let stage = Self::set(screen, keep).await?;
+        stage.start_daemon(screen, &stage.launch()).await?;
+        Ok(stage)
+    }
+
+    /// Starts the servers and builds the daemon, all at once; that does not run yet.
+    ///
+    /// # Errors
+    /// The first thing that fails, with the end of its log.
+    pub async fn set(screen: &Screen, keep: bool) -> Result<Self> {
         let defaults = Config::load(&Flags::default(), &Environment::empty())
             .context("load the daemon's defaults")?
             .config
@@ -44,7 +60,7 @@ impl Stage {
             queue: defaults.queue,
             dead_letter_queue: defaults.dead_letter_queue,
         };
-        let mut daemon = Daemon::prepare(keep)?;
+        let daemon = Daemon::prepare(keep)?;
         let started = Instant::now();
         let servers = async {
             tokio::try_join!(
@@ -58,12 +74,30 @@ impl Stage {
             format!("  starting RabbitMQ and PostgreSQL, building the daemon  {waited}")
         };
         let (rabbitmq, postgres, binary) = screen.during(status, servers).await?;
-        let url = postgres.url(DATABASE);
-        let (rabbit_url, address) = (rabbitmq.amqp_url(), address(&rabbitmq));
-        let starting = daemon.start(&binary, &rabbit_url, &url, &address, &names.queue);
+        Ok(Self { daemon, rabbitmq, postgres, names, binary })
+    }
+
+    /// How to start the daemon, directly on the servers.
+    pub fn launch(&self) -> Launch {
+        Launch {
+            binary: self.binary.clone(),
+            rabbit_url: self.rabbitmq.amqp_url(),
+            database_url: self.database_url(),
+            settings: Vec::new(),
+        }
+    }
+
+    /// Starts the daemon and returns once it consumes its queue.
+    ///
+    /// # Errors
+    /// When it ends first or does not get there in time; then with the end of its log.
+    pub async fn start_daemon(&self, screen: &Screen, launch: &Launch) -> Result<()> {
+        let starting = async {
+            self.daemon.start(launch)?;
+            self.daemon.consumes(&self.address(), &self.names.queue).await
+        };
         let status = || "  starting the daemon: schema, exchange, queues".to_owned();
-        screen.during(status, ready(screen, "daemon running", starting)).await?;
-        Ok(Self { daemon, rabbitmq, postgres, names })
+        screen.during(status, ready(screen, "daemon running", starting)).await
     }
 
     /// The broker, as clients of the daemon's library name it.

@@ -1,9 +1,10 @@
 //! The daemon: the very binary, as a child with its configuration in the environment.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,12 +18,34 @@ use crate::cargo;
 const START_LIMIT: Duration = Duration::from_secs(60);
 /// How long it may take to stop: its own grace of 25 s, and a little.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// How often to look whether it still runs.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Lines of the log to show when something went wrong.
 const TAIL: usize = 20;
 
 /// The daemon's process and its directory.
 pub struct Daemon {
+    directory: PathBuf,
+    process: Mutex<Process>,
+}
+
+struct Process {
     program: Program,
+    /// Whether it is running as far as we know: started, and not ended by us.
+    meant_to_run: bool,
+}
+
+/// How to start the daemon.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The program.
+    pub binary: PathBuf,
+    /// Where it finds the broker.
+    pub rabbit_url: String,
+    /// Where it finds the database.
+    pub database_url: String,
+    /// Configuration that differs from the defaults: `ingest.prefetch`, `500`.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Daemon {
@@ -31,7 +54,11 @@ impl Daemon {
     /// # Errors
     /// When that cannot be made.
     pub fn prepare(keep: bool) -> Result<Self> {
-        Ok(Self { program: Program::create("daemon", keep)? })
+        let program = Program::create("daemon", keep)?;
+        Ok(Self {
+            directory: program.directory().to_owned(),
+            process: Mutex::new(Process { program, meant_to_run: false }),
+        })
     }
 
     /// Builds the binary where it is not up to date, and says where it is. Cargo dies with us.
@@ -39,7 +66,7 @@ impl Daemon {
     /// # Errors
     /// When it does not build; what the compiler says is on stderr.
     pub async fn build(&self) -> Result<PathBuf> {
-        let mut command = self.program.command(cargo::program());
+        let mut command = self.process().program.command(cargo::program());
         command
             // Together with this program: alone, it would be built with fewer features of the libraries that both use,
             // and those compiled a second time.
@@ -65,33 +92,43 @@ impl Daemon {
         executable.context("cargo build does not say where the daemon's binary is")
     }
 
-    /// Starts it and returns once it consumes its queue.
+    /// Starts it, and returns at once; its log goes on where one before it ended.
     ///
     /// # Errors
-    /// When it ends first or does not get there in time; then with the end of its log.
-    pub async fn start(
-        &mut self,
-        binary: &Path,
-        rabbit_url: &str,
-        database_url: &str,
-        address: &Address,
-        queue: &str,
-    ) -> Result<()> {
+    /// When it runs already or cannot be started.
+    pub fn start(&self, launch: &Launch) -> Result<()> {
         // The machine's own /etc/bloodbank-audit/config.toml is not for this run.
-        let file = self.program.directory().join("config.toml");
+        let file = self.directory.join("config.toml");
         std::fs::write(&file, "# Everything is set in the environment.\n")
             .with_context(|| format!("write {}", file.display()))?;
-        let log = File::create(self.log()).context("create the daemon's log")?;
-        let mut command = self.program.command(binary);
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .context("open the daemon's log")?;
+        let mut process = self.process();
+        let mut command = process.program.command(&launch.binary);
         command.arg("run").arg("--config").arg(&file);
+        for (key, value) in &launch.settings {
+            command.arg("--set").arg(format!("{key}={value}"));
+        }
         leave_out_foreign_settings(&mut command);
         command
-            .env("RABBIT_URL", rabbit_url)
-            .env("DATABASE_URL", database_url)
+            .env("RABBIT_URL", &launch.rabbit_url)
+            .env("DATABASE_URL", &launch.database_url)
             .stdin(Stdio::null())
             .stdout(log.try_clone().context("share the daemon's log")?)
             .stderr(log);
-        self.program.start(command)?;
+        process.program.start(command)?;
+        process.meant_to_run = true;
+        Ok(())
+    }
+
+    /// Returns once it consumes its queue.
+    ///
+    /// # Errors
+    /// When it ends first or does not get there in time; then with the end of its log.
+    pub async fn consumes(&self, address: &Address, queue: &str) -> Result<()> {
         let consuming = Deadline::after(START_LIMIT);
         let ready =
             consuming.until("the daemon consumes its queue", async || {
@@ -110,21 +147,37 @@ impl Daemon {
 
     /// Where it logs to.
     pub fn log(&self) -> PathBuf {
-        self.program.directory().join("daemon.log")
+        self.directory.join("daemon.log")
     }
 
     /// Its process id.
     pub fn pid(&self) -> Option<u32> {
-        self.program.pid()
+        self.process().program.pid()
+    }
+
+    /// Whether it has been started and has not ended.
+    pub fn is_running(&self) -> bool {
+        let process = self.process();
+        process.program.pid().is_some() && process.program.exit_status().is_none()
     }
 
     /// Returns when it has ended.
     pub async fn ended(&self) -> ExitStatus {
         loop {
-            if let Some(status) = self.program.exit_status() {
+            if let Some(status) = self.process().program.exit_status() {
                 return status;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Returns when it has ended without having been asked to, by this value at least.
+    pub async fn ended_by_itself(&self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.process().ended_by_itself() {
+                return status;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -133,17 +186,36 @@ impl Daemon {
     /// # Errors
     /// When it cannot be asked.
     pub async fn stop(&self) -> Result<ExitStatus> {
-        // One that has just died by itself cannot be asked, and its status says so.
-        if self.program.exit_status().is_none() {
-            self.program.terminate().context("stop the daemon")?;
+        {
+            let mut process = self.process();
+            // One that has just died by itself cannot be asked, and its status says so.
+            if process.program.exit_status().is_none() {
+                process.meant_to_run = false;
+                process.program.terminate().context("stop the daemon")?;
+            }
         }
         match tokio::time::timeout(STOP_LIMIT, self.ended()).await {
             Ok(status) => Ok(status),
             Err(_) => {
-                self.program.kill();
-                self.program.exit_status().context("the daemon could not be killed")
+                let process = self.process();
+                process.program.kill();
+                process.program.exit_status().context("the daemon could not be killed")
             }
         }
+    }
+
+    /// Kills it with SIGKILL.
+    ///
+    /// # Errors
+    /// When it has ended by itself before.
+    pub fn kill(&self) -> Result<()> {
+        let mut process = self.process();
+        if let Some(status) = process.ended_by_itself() {
+            bail!("the daemon has ended by itself, with {status}");
+        }
+        process.meant_to_run = false;
+        process.program.kill();
+        Ok(())
     }
 
     /// The last lines of its log.
@@ -158,6 +230,16 @@ impl Daemon {
         let lines: Vec<_> = text.lines().collect();
         let last = &lines[lines.len().saturating_sub(TAIL)..];
         last.iter().map(|line| format!("    {line}\n")).collect()
+    }
+
+    fn process(&self) -> MutexGuard<'_, Process> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Process {
+    fn ended_by_itself(&self) -> Option<ExitStatus> {
+        self.program.exit_status().filter(|_| self.meant_to_run)
     }
 }
 

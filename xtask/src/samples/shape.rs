@@ -9,8 +9,8 @@ use serde_json::{Value, value::RawValue};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::draw::Draw;
 use super::{Identity, Texts};
+use crate::draw::Draw;
 
 /// Where texts stand that differ from event to event.
 const PROSE: [&str; 9] = [

@@ -1,6 +1,5 @@
 //! Sample events: the shapes found on a real bus, each time with ids, a time and texts of their own.
 
-mod draw;
 mod shape;
 
 use anyhow::{Context as _, Result};
@@ -8,11 +7,11 @@ use bloodbank_audit::event::Properties;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use draw::Draw;
+use crate::draw::Draw;
 use shape::Shape;
 
 /// The shapes, with their properties, as they were seen on the wire.
-const FIXTURES: &str = include_str!("../../../tests/fixtures/events.json");
+const FIXTURES: &str = include_str!("../../tests/fixtures/events.json");
 
 /// Longest text put into an event, in bytes.
 const LONGEST_TEXT: usize = 24 << 10;

@@ -8,8 +8,10 @@ use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection, Row as _};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
-use super::ledger::Digest;
+/// A SHA-256, of a body where nothing else is said.
+pub type Digest = [u8; 32];
 
 /// How often to look which partitions are being written to.
 const PARTITIONS_EVERY: Duration = Duration::from_secs(10);
@@ -55,18 +57,26 @@ impl Totals {
 const TOTALS: &str = "select coalesce(sum(events), 0)::int8, coalesce(sum(conflicts), 0)::int8, \
      coalesce(sum(duplicates), 0)::int8, coalesce(sum(rejections), 0)::int8, max(committed_at) from audit.batches";
 
+/// Connects to the database, as a reader.
+///
+/// # Errors
+/// When the database does not let us.
+pub async fn connect(url: &str) -> Result<PgConnection> {
+    let options = PgConnectOptions::from_str(url)?
+        .ssl_mode(PgSslMode::Disable)
+        .application_name("cargo xtask")
+        .disable_statement_logging();
+    options.connect().await.context("connect to PostgreSQL")
+}
+
 impl History {
     /// Connects.
     ///
     /// # Errors
     /// When the database does not let us.
     pub async fn open(url: &str) -> Result<Self> {
-        let options = PgConnectOptions::from_str(url)?
-            .ssl_mode(PgSslMode::Disable)
-            .application_name("cargo xtask up")
-            .disable_statement_logging();
         Ok(Self {
-            connection: options.connect().await.context("connect to PostgreSQL")?,
+            connection: connect(url).await?,
             partitions: Vec::new(),
             looked: None,
             newest_commit: None,
@@ -148,6 +158,20 @@ impl History {
         Ok(self.totals)
     }
 
+    /// Whether an event of one of these ids is stored; goes by index.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn holds_any(&mut self, ids: &[Uuid]) -> Result<bool> {
+        sqlx::query_scalar(
+            "select exists (select from audit.events where event_id = any($1) and not conflict)",
+        )
+        .bind(ids)
+        .fetch_one(&mut self.connection)
+        .await
+        .context("look for new events")
+    }
+
     /// The totals, added up anew.
     ///
     /// # Errors
@@ -193,7 +217,11 @@ fn totals(row: &sqlx::postgres::PgRow) -> Result<(Totals, Option<OffsetDateTime>
     Ok((totals, row.try_get(4)?))
 }
 
-fn digest(bytes: &[u8]) -> Result<Digest> {
+/// A digest from the bytes that a column holds.
+///
+/// # Errors
+/// When they are not 32.
+pub fn digest(bytes: &[u8]) -> Result<Digest> {
     let Ok(digest) = bytes.try_into() else { bail!("a SHA-256 of {} bytes", bytes.len()) };
     Ok(digest)
 }

@@ -9,7 +9,7 @@ use bloodbank_audit::broker::Address;
 use sha2::{Digest as _, Sha256};
 use tokio::time::timeout;
 
-use super::ledger::Digest;
+use crate::history::Digest;
 
 /// How long one look may take.
 const LIMIT: Duration = Duration::from_secs(5);

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::figures::{clock, count, short};
-use super::latency::Quantiles;
+use crate::figures::{clock, count, short};
+use crate::latency::Quantiles;
 
 /// Over how long the rate is taken.
 const WINDOW: Duration = Duration::from_secs(3);
