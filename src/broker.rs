@@ -7,6 +7,7 @@
 
 mod address;
 mod convert;
+mod deliveries;
 mod ending;
 mod fault;
 mod publisher;
@@ -18,10 +19,11 @@ mod watch;
 use std::future::Future;
 
 pub use address::Address;
+pub use deliveries::Deliveries;
 pub use ending::Ending;
 pub use fault::{Fault, Kind};
 pub use publisher::{Confirmation, Publisher};
-pub use session::{AckHandle, Deliveries, Session, SessionHandle, Settings};
+pub use session::{AckHandle, Session, SessionHandle, Settings};
 pub use topology::{Declare, QueueType, Topology};
 pub use watch::{Change, Watch};
 
@@ -34,8 +36,12 @@ pub trait Source: Send {
     /// The next delivery; `None` when the session has ended, or has been cancelled and emptied.
     fn next(&mut self) -> impl Future<Output = Option<Delivery>> + Send;
 
+    /// Asks that the broker hand out at most so many deliveries without an acknowledgement. Those already under way
+    /// still come, first and beside them; [`Source::next`] sees to it, and ends where the session ends over it.
+    fn resize(&mut self, prefetch: u16);
+
     /// Asks the broker for no more deliveries. Those already under way still come.
-    fn cancel(&mut self) -> impl Future<Output = ()> + Send;
+    fn cancel(&mut self);
 
     /// Cancelled when the session ends: no delivery of it can be acknowledged any more.
     fn ended(&self) -> CancellationToken;

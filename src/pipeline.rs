@@ -5,28 +5,33 @@
 
 mod acknowledge;
 mod batch;
+mod hand;
 mod intake;
 mod receipt;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod window;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use batch::Limits;
 pub use receipt::Tally;
+pub use window::{Bounds, Window};
 pub use write::Stopped;
 
 use crate::{
     backoff::Backoff,
     broker::{Acker, Source},
     event::Envelope,
-    store::Append,
+    store::{Append, Batch},
 };
+use hand::Hand;
+use intake::Intake;
 
 /// What a pipeline is told to do with deliveries.
 #[derive(Debug, Clone)]
@@ -41,17 +46,38 @@ pub struct Rules {
     pub limits: Limits,
     /// Waits between attempts while the database is away.
     pub backoff: Backoff,
-    /// Deliveries after which a pipeline ends by itself, as if it were told to stop; without it, none does.
-    pub take: Option<u64>,
+    /// Bounds of what is in hand.
+    pub bounds: Bounds,
+    /// How long a delivery may be held while it cannot be stored, before all in hand goes back to the queue.
+    pub hold: Duration,
+}
+
+/// How a pipeline ended, and what it leaves for the next one.
+pub struct Outcome<W> {
+    /// Unless it was in the middle of something.
+    pub writer: Option<W>,
+    /// As wide as it was at the end.
+    pub window: Option<Window>,
+    /// Deliveries that were in hand, and may come again.
+    pub in_hand: usize,
+    /// The batch that could not be stored, if the pipeline ended over one. What it holds went back to the queue.
+    pub unstored: Option<Batch>,
+    /// Why it ended.
+    pub ended: Ended,
 }
 
 /// How a pipeline ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// The stop signal came, or [`Rules::take`] was reached; everything in hand is committed and acknowledged.
+    /// The stop signal came; everything in hand is committed and acknowledged.
     Drained,
     /// The session with the broker ended, for this reason.
     SessionLost(String),
+    /// More came than [`Bounds::bytes`] allows. What there was room for is committed and acknowledged; the rest has to
+    /// go back.
+    Overfull,
+    /// Nothing could be stored for [`Rules::hold`]: what is in hand has to go back.
+    Held,
     /// The database wants mending.
     Stopped(Stopped),
     /// The hard stop came with work unfinished; it stays with the broker.
@@ -62,53 +88,61 @@ pub enum Ended {
 
 /// How one stage ended.
 enum Stage<W> {
-    Intake(intake::Ended),
-    Write(Box<W>, Result<(), Stopped>),
+    Intake(Window, intake::Ended),
+    Write(Box<W>, Result<write::Ended, Stopped>),
     Acknowledge(Result<(), String>),
 }
 
 /// Runs until the session ends or `soft` is cancelled and everything in hand is done; `hard` ends it at once.
-///
-/// Gives the writer back, for the next session, unless it was in the middle of something.
+#[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
 pub async fn run<S, A, W>(
     source: S,
     acker: A,
     writer: W,
+    window: Window,
     rules: Rules,
     tally: Arc<Tally>,
     soft: CancellationToken,
     hard: CancellationToken,
-) -> (Option<W>, Ended)
+) -> Outcome<W>
 where
     S: Source + 'static,
     A: Acker + 'static,
     W: Append + 'static,
 {
-    // What waits between the stages is part of what the prefetch allows; these bounds only keep a stage from
-    // running further ahead than one batch.
-    let (events, arrived) = mpsc::channel(rules.limits.events);
+    // What waits between the stages is part of what is in hand. There is room for all of it, so that the intake never
+    // waits: twice the prefetch, since a window that opens leaves what was handed out before beside it.
+    let (deliveries, arrived) = mpsc::channel(2 * usize::from(rules.bounds.deliveries));
     let (receipts, issued) = mpsc::channel(64);
     let lost = source.ended();
+    let hand = Arc::new(Hand::default());
 
     let mut stages = JoinSet::new();
-    let intake = intake::run(source, Arc::clone(&rules.envelope), rules.take, events, soft);
-    let acknowledge = acknowledge::run(acker, issued);
+    let (bounds, taken, left) = (rules.bounds, Arc::clone(&hand), Arc::clone(&hand));
+    let intake = Intake { source, window, bounds, hand: taken, deliveries, stop: soft };
+    let acknowledge = acknowledge::run(acker, issued, lost.clone());
     let lost_to_writer = lost.clone();
     let write = async move {
         let mut writer = Box::new(writer);
         let end =
-            write::run(writer.as_mut(), arrived, receipts, &rules, &tally, lost_to_writer).await;
+            write::run(writer.as_mut(), arrived, receipts, &rules, &hand, &tally, lost_to_writer)
+                .await;
         Stage::Write(writer, end)
     };
+    let intake = async {
+        let (window, end) = intake.run().await;
+        Stage::Intake(window, end)
+    };
     let names = [
-        (stages.spawn(async { Stage::Intake(intake.await) }).id(), "intake"),
+        (stages.spawn(intake).id(), "intake"),
         (stages.spawn(async { Stage::Acknowledge(acknowledge.await) }).id(), "acknowledge"),
         (stages.spawn(write).id(), "write"),
     ];
 
-    let mut kept = None;
+    let mut outcome =
+        Outcome { writer: None, window: None, in_hand: 0, unstored: None, ended: Ended::Aborted };
     let mut intake = None;
-    let mut write = Ok(());
+    let mut write = Ok(write::Ended::Done);
     let mut acknowledge = Ok(());
     let mut died = None;
     loop {
@@ -116,13 +150,15 @@ where
             biased;
             () = hard.cancelled() => {
                 stages.shutdown().await;
-                return (None, Ended::Aborted);
+                return outcome;
             }
             joined = stages.join_next() => joined,
         };
         match joined {
-            Some(Ok(Stage::Intake(end))) => intake = Some(end),
-            Some(Ok(Stage::Write(writer, end))) => (kept, write) = (Some(*writer), end),
+            Some(Ok(Stage::Intake(window, end))) => {
+                (outcome.window, intake) = (Some(window), Some(end));
+            }
+            Some(Ok(Stage::Write(writer, end))) => (outcome.writer, write) = (Some(*writer), end),
             Some(Ok(Stage::Acknowledge(end))) => acknowledge = end,
             // Stages that end because this one died seem to end well; so it outranks them below.
             Some(Err(error)) => {
@@ -133,18 +169,33 @@ where
             None => break,
         }
     }
-    let ended = match (died, write, acknowledge, intake) {
+    outcome.in_hand = left.may_come_again();
+    let write = match write {
+        Ok(write::Ended::Done) => Ok(None),
+        Ok(write::Ended::Abandoned(batch)) => {
+            outcome.unstored = Some(batch);
+            Ok(None)
+        }
+        Ok(write::Ended::Held(batch)) => {
+            outcome.unstored = Some(batch);
+            Ok(Some(Ended::Held))
+        }
+        Err(stopped) => Err(stopped),
+    };
+    outcome.ended = match (died, write, acknowledge, intake) {
         (Some(error), ..) => Ended::Died(error),
         (None, Err(stopped), ..) => Ended::Stopped(stopped),
-        (None, Ok(()), Err(reason), _) => Ended::SessionLost(reason),
-        (None, Ok(()), Ok(()), Some(intake::Ended::Stopped)) => Ended::Drained,
-        (None, Ok(()), Ok(()), Some(intake::Ended::Lost(reason))) => Ended::SessionLost(reason),
-        (None, Ok(()), Ok(()), Some(intake::Ended::Unread(reason))) if lost.is_cancelled() => {
+        (None, Ok(Some(held)), ..) => held,
+        (None, Ok(None), _, Some(intake::Ended::Lost(reason))) => Ended::SessionLost(reason),
+        (None, Ok(None), Err(reason), _) => Ended::SessionLost(reason),
+        (None, Ok(None), Ok(()), Some(intake::Ended::Stopped)) => Ended::Drained,
+        (None, Ok(None), Ok(()), Some(intake::Ended::Overfull)) => Ended::Overfull,
+        (None, Ok(None), Ok(()), Some(intake::Ended::Unread(reason))) if lost.is_cancelled() => {
             Ended::SessionLost(reason)
         }
-        (None, Ok(()), Ok(()), Some(intake::Ended::Unread(_)) | None) => {
+        (None, Ok(None), Ok(()), Some(intake::Ended::Unread(_)) | None) => {
             Ended::Died("the write stage of the pipeline ended before its input".to_owned())
         }
     };
-    (kept, ended)
+    outcome
 }

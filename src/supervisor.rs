@@ -4,7 +4,6 @@ mod beside;
 mod coverage;
 mod sessions;
 mod unparsable;
-mod window;
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 

@@ -73,7 +73,7 @@ impl Fault {
             // The broker answers a wrong password by closing the socket after three seconds.
             _ if is_cut_short(&text) => refused(
                 "ends the connection during the login, which is how it answers a wrong user name or password, or a \
-                 connection without TLS on a port with TLS",
+                 connection without TLS on a port with TLS, and how a proxy says that it is away",
             ),
             _ => Fault::new(
                 Kind::Unreachable,

@@ -3,24 +3,18 @@
 use std::time::Duration;
 
 use amqprs::{
-    channel::{
-        BasicAckArguments, BasicCancelArguments, BasicConsumeArguments, BasicQosArguments,
-        BasicRejectArguments, Channel, ConsumerMessage, QueueDeclareArguments,
-    },
+    channel::{BasicAckArguments, BasicRejectArguments, Channel, QueueDeclareArguments},
     connection::{Connection, OpenConnectionArguments},
 };
-use tokio::{
-    sync::mpsc::UnboundedReceiver,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Ending, Fault, Kind, Source, Topology, Watch, convert, ending::ChannelWatch,
-    tls, watch::Watched,
+    Acker, Address, Deliveries, Ending, Fault, Kind, Topology, Watch, deliveries::Consumer,
+    ending::ChannelWatch, tls, watch::Watched,
 };
-use crate::event::{Delivery, DeliveryTag, now};
+use crate::event::DeliveryTag;
 
 /// How long a polite request may take at the end of a session; after that the socket is just closed.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -42,16 +36,13 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// Interval of heartbeats, in whole seconds; a silent peer is given up after two of them.
     pub heartbeat: Duration,
-    /// Deliveries the broker may hand out unacknowledged. The client's own buffer has no other bound.
-    pub prefetch: u16,
 }
 
 /// An open session that consumes.
 pub struct Session {
     connection: Connection,
     channel: Channel,
-    consumer_tag: String,
-    messages: UnboundedReceiver<ConsumerMessage>,
+    consumer: Consumer,
     ending: Ending,
     ended: CancellationToken,
     queue: String,
@@ -60,11 +51,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, establishes the topology and starts to consume.
+    /// Connects, establishes the topology and starts to consume, with at most `prefetch` deliveries in hand.
     ///
     /// # Errors
     /// A [`Fault`] that names what refused and why.
-    pub async fn open(settings: &Settings) -> Result<Session, Fault> {
+    pub async fn open(settings: &Settings, prefetch: u16) -> Result<Session, Fault> {
         let ending = Ending::default();
         let ended = CancellationToken::new();
         let connection = connect(
@@ -79,34 +70,22 @@ impl Session {
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
             let dead_letters = settings.topology.establish(&channel, &ending).await?;
-            channel
-                .basic_qos(BasicQosArguments::new(0, settings.prefetch, false))
-                .await
-                .map_err(|error| Fault::of_call("setting the prefetch", &ending, &error))?;
             let queue = &settings.topology.queue;
-            let (consumer_tag, messages) = channel
-                .basic_consume_rx(BasicConsumeArguments::new(queue, &settings.connection_name))
-                .await
-                .map_err(|error| {
-                    let doing = format!("consuming from the queue '{queue}'");
-                    match Fault::of_call(&doing, &ending, &error) {
-                        // The queue was asked; deliveries may have come before the answer, and ended the connection.
-                        Fault { kind: Kind::Unreachable, message } => {
-                            Fault::new(Kind::LostConsuming { dead_letters }, message)
-                        }
-                        fault => fault,
-                    }
-                })?;
-            Ok((channel, consumer_tag, messages, dead_letters))
+            let started = Consumer::start(&channel, queue, prefetch, &ending).await;
+            let consumer = started.map_err(|fault| match fault.kind {
+                // The queue was asked; deliveries may have come before the answer, and ended the connection.
+                Kind::Unreachable => Fault { kind: Kind::LostConsuming { dead_letters }, ..fault },
+                _ => fault,
+            })?;
+            Ok((channel, consumer, dead_letters))
         };
         match timeout(settings.connect_timeout, consuming).await {
-            Ok(Ok((channel, consumer_tag, messages, dead_letters))) => {
+            Ok(Ok((channel, consumer, dead_letters))) => {
                 let queue = settings.topology.queue.clone();
                 Ok(Session {
                     connection,
                     channel,
-                    consumer_tag,
-                    messages,
+                    consumer,
                     ending,
                     ended,
                     queue,
@@ -138,13 +117,9 @@ impl Session {
 
     /// The two ends of the pipeline. The session lives as long as the handle.
     pub fn ends(self) -> (Deliveries, AckHandle, SessionHandle) {
-        let deliveries = Deliveries {
-            messages: self.messages,
-            channel: self.channel.clone(),
-            consumer_tag: self.consumer_tag,
-            ending: self.ending.clone(),
-            ended: self.ended.clone(),
-        };
+        let (channel, queue) = (self.channel.clone(), self.queue.clone());
+        let (ending, ended) = (self.ending.clone(), self.ended.clone());
+        let deliveries = Deliveries::new(self.consumer, channel, queue, ending, ended);
         let handle = SessionHandle {
             channel: self.channel.clone(),
             connection: self.connection,
@@ -169,7 +144,7 @@ pub struct SessionHandle {
 impl SessionHandle {
     /// Watches over what the session needs on the broker.
     pub fn watch(&self) -> Watch<'_> {
-        Watch::new(&self.connection, &self.watched, self.ended.clone())
+        Watch::new(&self.watched, self.ended.clone())
     }
 
     /// Closes the channel and then the connection, however long the broker takes to agree; it has then taken every
@@ -264,54 +239,6 @@ fn silent(address: &Address, limit: Duration) -> Fault {
             humantime::format_duration(limit)
         ),
     )
-}
-
-/// The session's deliveries.
-pub struct Deliveries {
-    messages: UnboundedReceiver<ConsumerMessage>,
-    channel: Channel,
-    consumer_tag: String,
-    ending: Ending,
-    ended: CancellationToken,
-}
-
-impl Source for Deliveries {
-    async fn next(&mut self) -> Option<Delivery> {
-        let message = self.messages.recv().await?;
-        let (Some(deliver), Some(properties), Some(body)) =
-            (message.deliver, message.basic_properties, message.content)
-        else {
-            // The client fills all three. Passed over, it would be acknowledged with those after it.
-            self.ending.note(0, "the AMQP client handed out half a message");
-            return None;
-        };
-        Some(Delivery {
-            tag: deliver.delivery_tag(),
-            redelivered: deliver.redelivered(),
-            exchange: deliver.exchange().clone(),
-            routing_key: deliver.routing_key().clone(),
-            properties: convert::properties(&properties),
-            body,
-            received_at: now(),
-        })
-    }
-
-    async fn cancel(&mut self) {
-        let arguments = BasicCancelArguments::new(&self.consumer_tag);
-        match timeout(GOODBYE, self.channel.basic_cancel(arguments)).await {
-            Ok(Ok(_)) => {}
-            // Without an answer nothing more need be read either: what is unacknowledged stays with the broker.
-            Ok(Err(_)) | Err(_) => self.messages.close(),
-        }
-    }
-
-    fn ended(&self) -> CancellationToken {
-        self.ended.clone()
-    }
-
-    fn ending(&self) -> String {
-        self.ending.to_string()
-    }
 }
 
 /// The session's verdicts.

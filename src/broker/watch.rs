@@ -3,9 +3,7 @@
 //! A consumer outlives its exchange: it stays, and hears nothing. So once per heartbeat interval the topology is
 //! established anew. AMQP shows nobody the bindings; declaring and binding what is there changes nothing, and mends
 //! what is not. Each look has a channel of its own, which a refusal closes; the broker remembers for as long as a
-//! channel lives what its user was permitted.
-
-use std::time::Duration;
+//! channel lives what its user was permitted. All of it is on a connection beside the session's.
 
 use amqprs::{
     channel::{Channel, ExchangeDeclareArguments},
@@ -66,7 +64,8 @@ impl Watched {
 
 /// Looks at the topology of one session, for as long as it lasts.
 pub struct Watch<'a> {
-    connection: &'a Connection,
+    /// Its own: on the session's, a look that goes wrong, or a broker that allows one channel, would end the session.
+    connection: Option<Connection>,
     settings: &'a Settings,
     ended: CancellationToken,
     /// When all was last there.
@@ -89,36 +88,27 @@ enum Failed {
 
 impl<'a> Watch<'a> {
     /// Begins with a topology that has been established. `ended` says that the session has ended.
-    pub(super) fn new(
-        connection: &'a Connection,
-        watched: &'a Watched,
-        ended: CancellationToken,
-    ) -> Watch<'a> {
+    pub(super) fn new(watched: &'a Watched, ended: CancellationToken) -> Watch<'a> {
         let Watched { settings, since } = watched;
-        Watch { connection, settings, ended, good: *since, bad: None, next: None }
+        Watch { connection: None, settings, ended, good: *since, bad: None, next: None }
     }
 
     /// Waits for the next change. `None` once `done` is cancelled or the session has ended.
-    ///
-    /// Dropped in the middle of a look, this breaks the connection: the client cannot forget what it asked. So
-    /// `done` lets a look finish first.
     pub async fn change(&mut self, done: &CancellationToken) -> Option<Change> {
         loop {
             if let Some(change) = self.next.take() {
                 return Some(change);
             }
-            tokio::select! {
-                biased;
-                () = done.cancelled() => return None,
-                () = self.ended.cancelled() => return None,
-                () = tokio::time::sleep(self.interval()) => {}
-            }
-            // A connection that has ended owes no answers, and may never give one.
             let ended = self.ended.clone();
+            let look = async {
+                tokio::time::sleep(self.settings.heartbeat).await;
+                self.look().await
+            };
             let found = tokio::select! {
                 biased;
+                () = done.cancelled() => return None,
                 () = ended.cancelled() => return None,
-                found = self.look() => found,
+                found = look => found,
             };
             if let Some(change) = found {
                 return Some(change);
@@ -126,16 +116,18 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn interval(&self) -> Duration {
-        self.settings.heartbeat
-    }
-
     async fn look(&mut self) -> Option<Change> {
         let asked = now();
-        let found = match &self.bad {
-            None => self.look_through(self.connection).await,
-            Some(_) => self.look_apart().await,
-        };
+        let limit = self.settings.connect_timeout;
+        let looked = tokio::time::timeout(limit, self.look_through()).await;
+        let found = looked.unwrap_or(Err(Failed::Unanswered));
+        // The client never gives the number of a channel free that the broker has closed, and cannot forget what it
+        // asked: after a look that failed, the next one has another connection.
+        if found.is_err()
+            && let Some(connection) = self.connection.take()
+        {
+            close(connection).await;
+        }
         match found {
             Ok(gone) => {
                 let since = std::mem::replace(&mut self.good, asked);
@@ -165,21 +157,19 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Looks on a connection of its own: the client never gives the number of a channel free that the broker has
-    /// closed, and would run out of them on a long-lived connection where each look fails.
-    async fn look_apart(&self) -> Result<Option<String>, Failed> {
-        let Settings { address, connection_name, heartbeat, connect_timeout, .. } = self.settings;
-        let ending = Ending::default();
-        let connection = connect(address, connection_name, *heartbeat, *connect_timeout, &ending)
-            .await
-            .map_err(|_| Failed::Unanswered)?;
-        let found = tokio::time::timeout(*connect_timeout, self.look_through(&connection)).await;
-        close(connection).await;
-        found.unwrap_or(Err(Failed::Unanswered))
-    }
-
     /// Establishes what is to be there. Says what was missing and has been made again.
-    async fn look_through(&self, connection: &Connection) -> Result<Option<String>, Failed> {
+    async fn look_through(&mut self) -> Result<Option<String>, Failed> {
+        let Settings { address, connection_name, heartbeat, connect_timeout, .. } = self.settings;
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let ending = Ending::default();
+                connect(address, connection_name, *heartbeat, *connect_timeout, &ending)
+                    .await
+                    .map_err(|_| Failed::Unanswered)?
+            }
+        };
+        let connection = &*self.connection.insert(connection);
         let topology = &self.settings.topology;
         let there = on_a_channel(connection, async |channel, ending| {
             exchange_is_there(topology, channel, ending).await

@@ -9,7 +9,7 @@ use crate::{
     broker::{self, Address, Topology},
     config::{self, Config},
     event::{Envelope, Overrides},
-    pipeline::{Limits, Rules},
+    pipeline::{Bounds, Limits, Rules},
     store, supervisor,
 };
 
@@ -52,7 +52,6 @@ pub fn broker(config: &Config) -> broker::Settings {
         connection_name: format!("bloodbank-audit {}", env!("CARGO_PKG_VERSION")),
         connect_timeout: rabbitmq.connect_timeout,
         heartbeat: rabbitmq.heartbeat,
-        prefetch: config.ingest.prefetch,
     }
 }
 
@@ -93,6 +92,9 @@ fn host_name() -> String {
     if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
 }
 
+/// Redeliveries from which on a delivery is taken alone, at most; with a low limit it is half of that.
+const WARY: u64 = 5;
+
 fn rules(config: &Config) -> Rules {
     let envelope = config.envelope.clone();
     let overrides = Overrides {
@@ -112,7 +114,13 @@ fn rules(config: &Config) -> Rules {
             bytes: bytes(config.ingest.batch_bytes),
         },
         backoff: Backoff::new(config.reconnect.initial, config.reconnect.max),
-        take: None,
+        bounds: Bounds {
+            deliveries: config.ingest.prefetch,
+            // The rest is for what the AMQP client has read and not handed over yet, and for what is being encoded.
+            bytes: bytes(config.ingest.memory) / 2,
+            wary: (u64::from(config.rabbitmq.delivery_limit) / 2).min(WARY),
+        },
+        hold: config.rabbitmq.consumer_timeout / 2,
     }
 }
 

@@ -18,6 +18,29 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
             "it is rabbitmq.queue as well, so every rejected event would come back to be recorded again".to_owned(),
         ));
     }
+    let hold = rabbitmq.consumer_timeout / 2;
+    let attempt = config.postgres.connect_timeout + config.postgres.statement_timeout;
+    if attempt > hold {
+        let [attempt, hold] = [attempt, hold].map(humantime::format_duration);
+        clashes.push((
+            "rabbitmq.consumer_timeout",
+            format!(
+                "half of it, {hold}, is less than postgres.connect_timeout and postgres.statement_timeout together, \
+                 {attempt}: the broker would take deliveries back while one attempt to store them is under way"
+            ),
+        ));
+    }
+    let ingest = &config.ingest;
+    if ingest.max_body.as_u64() > ingest.memory.as_u64() / 4 {
+        clashes.push((
+            "ingest.max_body",
+            format!(
+                "{} is more than a quarter of ingest.memory, {}: while it is sent to the database it is in memory \
+                 several times",
+                ingest.max_body, ingest.memory
+            ),
+        ));
+    }
     let reconnect = &config.reconnect;
     if reconnect.max < reconnect.initial {
         let [max, initial] = [reconnect.max, reconnect.initial].map(humantime::format_duration);

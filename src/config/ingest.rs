@@ -18,9 +18,12 @@ pub struct Ingest {
     /// How much of a rejected body is kept with its reason, from its start, up to 512 MiB.
     #[serde(deserialize_with = "rejected_body")]
     pub rejected_body: ByteSize,
-    /// Deliveries in hand without an ack, 1 to 65535: the only bound that AMQP knows.
+    /// Most deliveries in hand without an ack, 1 to 65535: the only bound that AMQP knows.
     #[serde(deserialize_with = "prefetch")]
     pub prefetch: u16,
+    /// Most bytes of deliveries in hand, 64 MiB to 1 TiB. There are fewer of them where they are large.
+    #[serde(deserialize_with = "memory")]
+    pub memory: ByteSize,
     /// Most events of one transaction, 1 to 10000. More than `prefetch` is allowed and never reached.
     #[serde(deserialize_with = "batch_events")]
     pub batch_events: usize,
@@ -52,6 +55,7 @@ pub(super) const KEYS: &[Key] = &[
         "a size from 0 to 512 MiB, such as \"1 MiB\" or a number of bytes",
     ),
     Key::new("ingest.prefetch", Kind::Integer, "a whole number from 1 to 65535"),
+    Key::new("ingest.memory", Kind::Size, "a size from 64 MiB to 1 TiB, such as \"128 MiB\""),
     Key::new("ingest.batch_events", Kind::Integer, "a whole number from 1 to 10000"),
     Key::new(
         "ingest.batch_bytes",
@@ -66,6 +70,10 @@ fn prefetch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error>
 
 fn batch_events<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
     units::whole(deserializer, 1, 10_000)
+}
+
+fn memory<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    size_within(deserializer, ByteSize::mib(64), ByteSize::tib(1))
 }
 
 fn batch_bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {

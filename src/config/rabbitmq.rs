@@ -38,6 +38,10 @@ pub struct RabbitMq {
     /// After how many redeliveries a quorum queue dead-letters a message by itself.
     #[serde(deserialize_with = "delivery_limit")]
     pub delivery_limit: u32,
+    /// How long the broker lets a consumer hold a delivery: its `consumer_timeout`. Deliveries that cannot be stored go
+    /// back after half of it.
+    #[serde(deserialize_with = "consumer_timeout")]
+    pub consumer_timeout: Duration,
     /// Whether the daemon creates these or only verifies them.
     pub declare: Declare,
     /// AMQP heartbeat: whole seconds, 2 to 65535. The client burns CPU at one second.
@@ -84,6 +88,11 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("rabbitmq.dead_letter_exchange", Kind::Text, OWN_NAME),
     Key::new("rabbitmq.dead_letter_queue", Kind::Text, OWN_NAME),
     Key::new("rabbitmq.delivery_limit", Kind::Integer, "a whole number from 2 to 1000000"),
+    Key::new(
+        "rabbitmq.consumer_timeout",
+        Kind::Duration,
+        "a duration from 1s to 365d, such as \"30m\"",
+    ),
     Key::new("rabbitmq.declare", Kind::Choice(&["create", "verify"]), ""),
     Key::new("rabbitmq.heartbeat", Kind::Duration, "whole seconds from 2s to 65535s"),
     Key::new("rabbitmq.connect_timeout", Kind::Duration, units::TIMEOUT),
@@ -121,6 +130,10 @@ fn bindings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
 
 fn delivery_limit<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     units::whole(deserializer, 2, 1_000_000)
+}
+
+fn consumer_timeout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    units::within(units::duration(deserializer)?, Duration::from_secs(1), 365 * units::DAY)
 }
 
 fn heartbeat<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -1,14 +1,16 @@
 //! Acknowledge: tells the broker what is committed. Takes receipts, and nothing else.
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::receipt::Receipt;
 use crate::broker::Acker;
 
-/// Runs until there are no more receipts. The error says why the broker could not be told.
+/// Runs until there are no more receipts, or nobody to tell (`lost`). The error says why the broker could not be told.
 pub(super) async fn run(
     mut acker: impl Acker,
     mut receipts: mpsc::Receiver<Receipt>,
+    lost: CancellationToken,
 ) -> Result<(), String> {
     while let Some(receipt) = receipts.recv().await {
         let told = async {
@@ -20,7 +22,11 @@ pub(super) async fn run(
                 None => Ok(()),
             }
         };
-        told.await.map_err(|fault| fault.to_string())?;
+        // The client may wait for a stalled socket for longer than it takes the session for alive.
+        match lost.run_until_cancelled(told).await {
+            Some(told) => told.map_err(|fault| fault.to_string())?,
+            None => return Err("the session ended before everything was acknowledged".to_owned()),
+        }
     }
     Ok(())
 }

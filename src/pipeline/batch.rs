@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::Rules;
 use crate::{
-    event::{Event, Reason, Rejection},
+    event::{Delivery, Event, Reason, Rejection},
     store::{Batch, Entry},
 };
 
@@ -21,22 +21,45 @@ pub struct Limits {
     pub bytes: usize,
 }
 
-/// Waits for an event and takes those that have arrived with it. `None` when no more will come.
-pub(super) async fn gather(arrived: &mut mpsc::Receiver<Event>, rules: &Rules) -> Option<Batch> {
-    let Limits { events, bytes } = rules.limits;
-    let mut entries = Vec::new();
-    let mut size = 0;
-    let mut next = Some(arrived.recv().await?);
-    while let Some(event) = next {
-        size += event.delivery.size();
-        entries.push(enter(event, rules));
-        let full = entries.len() >= events || size >= bytes;
-        next = if full { None } else { arrived.try_recv().ok() };
-    }
-    Some(Batch::new(entries))
+/// Makes batches of deliveries.
+pub(super) struct Gatherer {
+    arrived: mpsc::Receiver<Delivery>,
+    /// Has to begin the next batch.
+    next: Option<Delivery>,
 }
 
-fn enter(event: Event, rules: &Rules) -> Entry {
+impl Gatherer {
+    pub fn new(arrived: mpsc::Receiver<Delivery>) -> Gatherer {
+        Gatherer { arrived, next: None }
+    }
+
+    /// Waits for a delivery, takes those that have arrived with it, and understands them. `None` when no more will come.
+    ///
+    /// One that the queue has counted often is a batch by itself: whatever it does, those before it are settled.
+    pub async fn gather(&mut self, rules: &Rules) -> Option<Batch> {
+        let Limits { events, bytes } = rules.limits;
+        let first = match self.next.take() {
+            Some(delivery) => delivery,
+            None => self.arrived.recv().await?,
+        };
+        let alone = rules.bounds.is_wary_of(&first);
+        let mut size = first.size();
+        let mut entries = vec![enter(first, rules)];
+        while !alone && entries.len() < events && size < bytes {
+            let Ok(delivery) = self.arrived.try_recv() else { break };
+            if rules.bounds.is_wary_of(&delivery) {
+                self.next = Some(delivery);
+                break;
+            }
+            size += delivery.size();
+            entries.push(enter(delivery, rules));
+        }
+        Some(Batch::new(entries))
+    }
+}
+
+fn enter(delivery: Delivery, rules: &Rules) -> Entry {
+    let event = Event::from_delivery(delivery, &rules.envelope);
     let limit = rules.max_body;
     if event.delivery.body.len() > limit {
         warn!(

@@ -1,53 +1,89 @@
-//! Intake: takes deliveries from the broker and understands them. The only stage that knows of the stop signal.
+//! Intake: takes deliveries from the broker. The only stage that knows of the stop signal.
+//!
+//! The client buffers whatever the broker sends, whether anybody takes it or not. So the intake does nothing but take and
+//! count, and never waits for a later stage: that is how it learns in time that more is on its way than there is room for.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
-use crate::{
-    broker::Source,
-    event::{Envelope, Event},
-};
+use super::{Bounds, Window, hand::Hand};
+use crate::{broker::Source, event::Delivery};
 
 pub(super) enum Ended {
-    /// The stop signal came, or enough was taken; every delivery handed out before has been passed on.
+    /// The stop signal came; every delivery handed out before has been passed on.
     Stopped,
     /// The session ended, for this reason.
     Lost(String),
+    /// More came than the budget allows. What there was room for has been passed on; the rest stays with the broker.
+    Overfull,
     /// The next stage no longer reads; the session may have ended, for this reason.
     Unread(String),
 }
 
-/// Passes events on in order of delivery, until told to stop, `take` of them are taken, or there are no more.
-pub(super) async fn run(
-    mut source: impl Source,
-    envelope: Arc<Envelope>,
-    take: Option<u64>,
-    events: mpsc::Sender<Event>,
-    stop: CancellationToken,
-) -> Ended {
-    let mut stopping = false;
-    let mut taken = 0;
-    loop {
-        if !stopping && (stop.is_cancelled() || take.is_some_and(|most| taken >= most)) {
-            stopping = true;
-            source.cancel().await;
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled(), if !stopping => {}
-            () = events.closed() => return Ended::Unread(source.ending()),
-            delivery = source.next() => match delivery {
-                Some(delivery) => {
-                    taken += 1;
-                    if events.send(Event::from_delivery(delivery, &envelope)).await.is_err() {
-                        return Ended::Unread(source.ending());
-                    }
+pub(super) struct Intake<S> {
+    pub source: S,
+    pub window: Window,
+    pub bounds: Bounds,
+    pub hand: Arc<Hand>,
+    /// Has room for all that can be in hand.
+    pub deliveries: mpsc::Sender<Delivery>,
+    pub stop: CancellationToken,
+}
+
+impl<S: Source> Intake<S> {
+    /// Passes deliveries on in order, until told to stop or there are no more.
+    pub async fn run(mut self) -> (Window, Ended) {
+        let ended = self.take_all().await;
+        (self.window, ended)
+    }
+
+    async fn take_all(&mut self) -> Ended {
+        let mut stopping = false;
+        let mut overfull = false;
+        loop {
+            let delivery = tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.source.cancel();
+                    continue;
                 }
+                () = self.deliveries.closed() => return Ended::Unread(self.source.ending()),
+                delivery = self.source.next() => delivery,
+            };
+            let delivery = match delivery {
+                // Read to be let go of: nothing else keeps it out of the client's memory.
+                Some(_) if overfull && !self.hand.is_empty() => continue,
+                _ if overfull => return Ended::Overfull,
+                Some(delivery) => delivery,
                 None if stopping => return Ended::Stopped,
-                None => return Ended::Lost(source.ending()),
-            },
+                None => return Ended::Lost(self.source.ending()),
+            };
+            self.hand.take(&delivery);
+            let resized = self.window.took(&delivery);
+            if self.deliveries.send(delivery).await.is_err() {
+                return Ended::Unread(self.source.ending());
+            }
+            if self.hand.is_over(self.bounds.bytes) {
+                overfull = true;
+                self.source.cancel();
+            } else if resized && !stopping {
+                self.resize();
+            }
         }
+    }
+
+    /// Asks the broker for as many deliveries as the window is wide now.
+    fn resize(&mut self) {
+        let prefetch = self.window.width();
+        if self.window.is_wide_open() {
+            info!(prefetch, "taking as many deliveries at a time as configured");
+        } else {
+            debug!(prefetch, "taking another number of deliveries at a time");
+        }
+        self.source.resize(prefetch);
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, Limits, Rules, Tally, run};
+use super::{Bounds, Ended, Limits, Rules, Tally, Window, run};
 use crate::{
     backoff::Backoff,
     broker::{Acker, Fault, Source},
@@ -20,7 +20,9 @@ impl Source for Dies {
         panic!("unknown field tag")
     }
 
-    async fn cancel(&mut self) {}
+    fn resize(&mut self, _: u16) {}
+
+    fn cancel(&mut self) {}
 
     fn ended(&self) -> CancellationToken {
         CancellationToken::new()
@@ -49,8 +51,10 @@ async fn a_stage_that_dies_is_named() {
         max_body: 1000,
         limits: Limits { events: 10, bytes: 1000 },
         backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
-        take: None,
+        bounds: Bounds { deliveries: 10, bytes: 1000, wary: 5 },
+        hold: Duration::from_secs(1),
     };
+    let window = Window::new(rules.bounds);
     let second = Duration::from_secs(1);
     let writer = Writer::new(Settings {
         options: options("postgres://localhost/never_connected").unwrap(),
@@ -62,8 +66,9 @@ async fn a_stage_that_dies_is_named() {
         rejected_body: 1000,
     });
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
-    let (_, ended) = run(Dies, Dies, writer, rules, Arc::new(Tally::default()), soft, hard).await;
-    let Ended::Died(words) = ended else { panic!("{ended:?}") };
+    let tally = Arc::new(Tally::default());
+    let outcome = run(Dies, Dies, writer, window, rules, tally, soft, hard).await;
+    let Ended::Died(words) = outcome.ended else { panic!("{:?}", outcome.ended) };
     assert!(words.contains("the intake stage of the pipeline died"), "{words}");
     assert!(words.contains("unknown field tag"), "{words}");
 }

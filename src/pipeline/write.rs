@@ -1,6 +1,6 @@
 //! Write: commits batches, one at a time and in order, and issues receipts.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -8,13 +8,14 @@ use tracing::{info, warn};
 
 use super::{
     Rules, Tally,
-    batch::{gather, split_at},
+    batch::{Gatherer, split_at},
+    hand::Hand,
     receipt::Receipt,
     verdict::{Verdict, verdict},
 };
 use crate::{
     backoff::Backoff,
-    event::{Event, Reason, Rejection},
+    event::{Delivery, Reason, Rejection, now},
     store::{Append, Batch, Commit, Entry, Fault},
 };
 
@@ -23,27 +24,40 @@ use crate::{
 #[error("cannot store events: {0}")]
 pub struct Stopped(Fault);
 
-/// Runs until there are no more events, or none that could still be acknowledged (`lost`).
+/// How the stage ended.
+pub(super) enum Ended {
+    /// There are no more deliveries, or nobody wants receipts any more.
+    Done,
+    /// The session ended while this batch could not be stored.
+    Abandoned(Batch),
+    /// This batch could not be stored for as long as deliveries may be held.
+    Held(Batch),
+}
+
+/// Runs until there are no more deliveries, or none that could still be acknowledged (`lost`).
 pub(super) async fn run(
     writer: &mut impl Append,
-    mut arrived: mpsc::Receiver<Event>,
+    arrived: mpsc::Receiver<Delivery>,
     receipts: mpsc::Sender<Receipt>,
     rules: &Rules,
+    hand: &Hand,
     tally: &Tally,
     lost: CancellationToken,
-) -> Result<(), Stopped> {
-    while let Some(batch) = gather(&mut arrived, rules).await {
+) -> Result<Ended, Stopped> {
+    let mut gatherer = Gatherer::new(arrived);
+    while let Some(batch) = gatherer.gather(rules).await {
         let mut waiting = VecDeque::from([batch]);
         while let Some(batch) = waiting.pop_front() {
             if lost.is_cancelled() {
-                return Ok(());
+                return Ok(Ended::Done);
             }
-            match settle(writer, batch, rules.backoff.clone(), &lost).await? {
+            match settle(writer, batch, rules, &lost).await? {
                 Settled::Committed(batch, commit) => {
                     tally.count(&commit);
+                    hand.settle(batch.entries().iter().map(Entry::delivery));
                     if receipts.send(Receipt::of(&commit, &batch)).await.is_err() {
                         // The broker can no longer be told; it will deliver again what it was not told of.
-                        return Ok(());
+                        return Ok(Ended::Done);
                     }
                 }
                 Settled::Split(parts) => {
@@ -51,11 +65,11 @@ pub(super) async fn run(
                         waiting.push_front(part);
                     }
                 }
-                Settled::Abandoned => return Ok(()),
+                Settled::Unstored(ended) => return Ok(ended),
             }
         }
     }
-    Ok(())
+    Ok(Ended::Done)
 }
 
 /// What became of a batch.
@@ -63,17 +77,18 @@ enum Settled {
     Committed(Batch, Commit),
     /// It cannot be committed as it is; these make it up, in order, each to be tried by itself.
     Split(Vec<Batch>),
-    /// The session ended while the database was away.
-    Abandoned,
+    /// It is no longer wanted.
+    Unstored(Ended),
 }
 
 /// Tries until the batch is committed, has to be split, or is no longer wanted.
 async fn settle(
     writer: &mut impl Append,
     mut batch: Batch,
-    mut backoff: Backoff,
+    rules: &Rules,
     lost: &CancellationToken,
 ) -> Result<Settled, Stopped> {
+    let mut backoff = rules.backoff.clone();
     loop {
         let fault = match attempt(writer, &mut batch).await {
             Ok(attempt) => {
@@ -93,6 +108,9 @@ async fn settle(
                 let middle = batch.entries().len() / 2;
                 return Ok(Settled::Split(in_two(batch, middle)));
             }
+            Verdict::Retry if held_for(&batch) > rules.hold => {
+                return Ok(Settled::Unstored(Ended::Held(batch)));
+            }
             Verdict::Retry => {
                 let delay = backoff.next_delay();
                 warn!(
@@ -104,7 +122,7 @@ async fn settle(
                 );
                 tokio::select! {
                     biased;
-                    () = lost.cancelled() => return Ok(Settled::Abandoned),
+                    () = lost.cancelled() => return Ok(Settled::Unstored(Ended::Abandoned(batch))),
                     () = tokio::time::sleep(delay) => {}
                 }
             }
@@ -120,6 +138,13 @@ fn too_much(fault: &Fault, batch: &Batch, backoff: &Backoff) -> bool {
         && backoff.attempts() >= 2
         && batch.entries().len() > 1
         && !batch.is_in_doubt()
+}
+
+/// How long its first delivery has been in hand, which is the oldest of all.
+fn held_for(batch: &Batch) -> Duration {
+    let first = batch.entries().first().map(|entry| entry.delivery().received_at);
+    // Where the clock was set back it is held a little longer, which is the broker's to end.
+    first.map_or(Duration::ZERO, |first| (now() - first).try_into().unwrap_or_default())
 }
 
 enum Attempt {

@@ -113,10 +113,16 @@ pub(super) async fn in_a_transaction(
     Ok(Outcome::Committed(commit))
 }
 
-/// Appends a batch of one event and one rejection and takes it back, to find out whether it could be done.
+/// Appends a batch of one event and one rejection, and `unstored` beside them, and takes it back, to find out whether it
+/// could be done.
 ///
-/// A row that somebody's own rule refuses is no fault here: the rule is about events, and this is none.
-pub(super) async fn rehearse(link: &mut Link, lane: Uuid, at: OffsetDateTime) -> Result<(), Fault> {
+/// A row that is refused is no fault here: that is about events, and will be settled with them.
+pub(super) async fn rehearse(
+    link: &mut Link,
+    lane: Uuid,
+    at: OffsetDateTime,
+    unstored: &[Entry],
+) -> Result<(), Fault> {
     let delivery = Delivery {
         tag: 0,
         redelivered: false,
@@ -132,6 +138,13 @@ pub(super) async fn rehearse(link: &mut Link, lane: Uuid, at: OffsetDateTime) ->
     rows.push(&event, None);
     let mut rejections = Rejections::default();
     rejections.push(&rejection);
+    for entry in unstored {
+        match entry {
+            Entry::Event(event) => rows.push(event, None),
+            Entry::Rejection(rejection) => rejections.push(rejection),
+        }
+    }
+    rows.all_received_at(at);
     let commit = Commit { events: 1, rejections: 1, ..Commit::default() };
     let key = HeaderKey { lane, number: 0 };
 

@@ -57,6 +57,11 @@ impl Batch {
         &self.entries
     }
 
+    /// Forgets all but the first so many. Only of a batch that is not to be stored.
+    pub fn truncate(&mut self, entries: usize) {
+        self.entries.truncate(entries);
+    }
+
     /// Whether an earlier transaction with these entries may have committed.
     pub fn is_in_doubt(&self) -> bool {
         self.in_doubt.is_some()

@@ -88,6 +88,11 @@ impl<'a> Rows<'a> {
         self.body_bytes += whole(delivery.body.len());
     }
 
+    /// Has all of them received at that time, as the partition of another time may not be there.
+    pub fn all_received_at(&mut self, at: OffsetDateTime) {
+        self.received_at.fill(at);
+    }
+
     pub fn len(&self) -> usize {
         self.received_at.len()
     }

@@ -44,18 +44,22 @@ impl Writer {
     /// be stored goes back, and the broker counts how often.
     ///
     /// Deliveries from now on come from a new session; those marked as redelivered may have been stored by an earlier
-    /// one.
+    /// one. Where the last one ended over a batch that could not be stored, that very batch is compared and tried too: it
+    /// will come again, and a database that takes one small row need not have room for it, nor let go of the partition
+    /// where it may be stored already.
     ///
     /// # Errors
     /// The [`Fault`] of this one attempt.
-    pub async fn begin_session(&mut self) -> Result<(), Fault> {
+    pub async fn begin_session(&mut self, unstored: Option<&Batch>) -> Result<(), Fault> {
+        let unstored = unstored.map_or(&[][..], Batch::entries);
         self.redelivery_horizon = None;
         self.guarded(async |writer| {
-            writer.horizon().await?;
+            let horizon = writer.horizon().await?;
             let at = now();
-            writer.partition(at).await?;
+            let span = writer.partition(at).await?;
             let lane = writer.lane().await?;
-            append::rehearse(&mut lane.link, lane.id, at).await
+            dedupe::compare(&mut lane.link, unstored, span.previous.min(horizon)).await?;
+            append::rehearse(&mut lane.link, lane.id, at, unstored).await
         })
         .await
     }

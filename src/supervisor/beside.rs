@@ -4,12 +4,13 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::coverage::Coverage;
 use crate::broker::{Change, SessionHandle, Watch};
 
-/// Runs `work`, and the watch beside it for as long. Asked to stop `hard`, the watch leaves its questions unanswered.
+/// Runs `work`, and the watch beside it for as long.
 pub(super) async fn watching<T>(
     session: &SessionHandle,
-    hard: CancellationToken,
+    coverage: &Coverage,
     work: impl Future<Output = T>,
 ) -> T {
     let done = CancellationToken::new();
@@ -17,18 +18,18 @@ pub(super) async fn watching<T>(
         let _done = done.clone().drop_guard();
         work.await
     };
-    let watch = async {
-        tokio::select! {
-            biased;
-            () = hard.cancelled() => {}
-            () = report(session.watch(), &done) => {}
-        }
-    };
-    tokio::join!(work, watch).0
+    tokio::join!(work, report(session.watch(), coverage, &done)).0
 }
 
-async fn report(mut watch: Watch<'_>, done: &CancellationToken) {
+async fn report(mut watch: Watch<'_>, coverage: &Coverage, done: &CancellationToken) {
     while let Some(change) = watch.change(done).await {
+        match &change {
+            Change::Missing { what, since } => {
+                coverage.note_unbound(format!("{what} is missing on the broker"), *since);
+            }
+            Change::Restored { .. } => coverage.note_bound(),
+            Change::Refused { .. } => {}
+        }
         match change {
             Change::Missing { what, since } => warn!(
                 since = at(since),

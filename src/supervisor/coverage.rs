@@ -54,6 +54,19 @@ impl Coverage {
         }
     }
 
+    /// The queue is known to have been without its exchange since then: what is still recorded was published before.
+    pub fn note_unbound(&self, cause: impl Display, since: OffsetDateTime) {
+        self.notes().push_unbound(cause.to_string(), since);
+        self.0.noted.notify_one();
+    }
+
+    /// The queue is bound again.
+    pub fn note_bound(&self) {
+        if self.notes().bind(now()) {
+            self.0.noted.notify_one();
+        }
+    }
+
     /// The process runs. Said every few seconds, it shows when it did not.
     pub fn tick(&self) {
         self.notes().tick(now());
@@ -81,6 +94,10 @@ struct Notes {
     waiting: VecDeque<Note>,
     /// The latest state, and when the process last showed activity.
     last: Option<(State, OffsetDateTime)>,
+    /// When the latest state began.
+    changed_at: Option<OffsetDateTime>,
+    /// What is missing on the broker.
+    unbound: Option<String>,
     /// Changes taken so far.
     taken: i64,
 }
@@ -97,6 +114,15 @@ struct Note {
 impl Notes {
     /// False where the state is no other than before.
     fn push(&mut self, state: State, cause: &dyn Display, at: OffsetDateTime) -> bool {
+        let cause = cause.to_string();
+        let (state, cause) = match (state, self.unbound.clone()) {
+            (State::Recording, Some(missing)) => (State::Unbound, missing),
+            (State::Disconnected | State::Stopped, Some(_)) => {
+                self.unbound = None;
+                (state, cause)
+            }
+            _ => (state, cause),
+        };
         self.tick(at);
         // A clock that is set back must not turn spans around.
         let at = match self.last {
@@ -105,8 +131,27 @@ impl Notes {
             None => at,
         };
         self.last = Some((state, at));
-        self.wait(Note { at, state, cause: cause.to_string(), changes: 1 });
+        self.wait(Note { at, state, cause, changes: 1 });
         true
+    }
+
+    /// It is noticed some time after it came to be, and dated back to then, but not beyond the state before.
+    fn push_unbound(&mut self, cause: String, since: OffsetDateTime) {
+        if let Some((state @ State::Recording, active_at)) = &mut self.last {
+            let at =
+                self.changed_at.map_or(since, |changed_at| since.max(changed_at)).min(*active_at);
+            *state = State::Unbound;
+            self.wait(Note { at, state: State::Unbound, cause: cause.clone(), changes: 1 });
+        }
+        self.unbound = Some(cause);
+    }
+
+    /// Only what passed by for want of a binding is recorded from now on: whoever is paused meanwhile stays so.
+    fn bind(&mut self, at: OffsetDateTime) -> bool {
+        self.unbound = None;
+        let was_unbound = matches!(self.last, Some((State::Unbound, _)));
+        let cause = "what was missing on the broker is there again";
+        was_unbound && self.push(State::Recording, &cause, at)
     }
 
     /// Whatever the process was doing before, it did not do it while it did not run.
@@ -124,6 +169,7 @@ impl Notes {
         if self.waiting.len() >= ROOM {
             self.merge_the_oldest();
         }
+        self.changed_at = Some(note.at);
         self.waiting.push_back(note);
     }
 
@@ -204,6 +250,54 @@ mod tests {
         let whole =
             [vec![(State::Recording, at(0))], spans.concat(), vec![(State::Paused, at(140))]];
         assert_eq!(seen, whole.concat());
+    }
+
+    #[test]
+    fn a_missing_exchange_is_dated_back_and_outlives_what_is_still_recorded() {
+        let mut notes = Notes::default();
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        notes.push(State::Recording, &"", at(0));
+        notes.tick(at(8));
+        notes.push_unbound("gone".to_owned(), at(4));
+        assert!(!notes.push(State::Recording, &"stored", at(9)));
+        notes.push(State::Paused, &"", at(10));
+        assert!(notes.push(State::Recording, &"stored again", at(11)));
+        notes.push(State::Disconnected, &"", at(12));
+        notes.push(State::Recording, &"a new session", at(13));
+        let seen: Vec<_> = notes.take().into_iter().map(|c| (c.state, c.at)).collect();
+        let expected = [
+            (State::Recording, at(0)),
+            (State::Unbound, at(4)),
+            (State::Paused, at(10)),
+            (State::Unbound, at(11)),
+            (State::Disconnected, at(12)),
+            (State::Recording, at(13)),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn what_is_bound_again_while_nothing_can_be_stored_is_not_recorded() {
+        let mut notes = Notes::default();
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        notes.push(State::Recording, &"", at(0));
+        notes.push(State::Paused, &"", at(1));
+        notes.push_unbound("gone".to_owned(), at(2));
+        assert!(!notes.bind(at(3)));
+        notes.push(State::Recording, &"stored again", at(4));
+        notes.push_unbound("gone".to_owned(), at(5));
+        assert!(notes.bind(at(6)));
+        let seen: Vec<_> = notes.take().into_iter().map(|c| (c.state, c.at)).collect();
+        let expected = [
+            (State::Recording, at(0)),
+            (State::Paused, at(1)),
+            (State::Recording, at(4)),
+            (State::Unbound, at(4)),
+            (State::Recording, at(6)),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]

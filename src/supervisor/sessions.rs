@@ -12,19 +12,21 @@ use super::{
     coverage::{Coverage, Watched},
     pause,
     unparsable::{Look, Unparsable},
-    window::Window,
 };
 use crate::{
     backoff::Backoff,
     broker::{self, QueueType, Session},
-    pipeline::{self, Ended, Rules, Tally},
+    pipeline::{self, Ended, Tally, Window},
     signals::Stop,
-    store::{self, State, Writer},
+    store::{self, Batch, State, Writer},
 };
 
 /// Longest wait after a session that could be opened and then died. Where one message is at fault, twenty such waits,
 /// the usual delivery limit, have to pass before it leaves the queue.
 const FLAP_MAX: Duration = Duration::from_secs(5);
+
+/// Longest wait after sessions in a row in which nothing could be stored: twenty of them are more than two weeks.
+const HOLDS_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// After how many sessions in a row that ended without a settled delivery a message is suspected.
 const SUSPICIOUS: u32 = 3;
@@ -39,8 +41,14 @@ pub(super) struct Sessions<'a> {
     tally: &'a Arc<Tally>,
     coverage: &'a Coverage,
     window: Window,
+    /// What could not be stored last, and went back to the queue.
+    unstored: Option<Batch>,
+    /// Deliveries of the last session that may come again.
+    in_hand: usize,
     /// Waits between sessions that die.
     flaps: Backoff,
+    /// Waits between sessions that hold their deliveries for too long.
+    holds: Backoff,
     unparsable: Unparsable,
 }
 
@@ -51,10 +59,22 @@ impl<'a> Sessions<'a> {
         tally: &'a Arc<Tally>,
         coverage: &'a Coverage,
     ) -> Sessions<'a> {
-        let window = Window::full(settings.broker.prefetch);
+        let window = Window::new(settings.rules.bounds);
         let flaps = settings.rules.backoff.clone().at_most(FLAP_MAX);
+        let holds = Backoff::new(settings.rules.hold, HOLDS_MAX);
         let unparsable = Unparsable::default();
-        Sessions { settings, stop, tally, coverage, window, flaps, unparsable }
+        Sessions {
+            settings,
+            stop,
+            tally,
+            coverage,
+            window,
+            unstored: None,
+            in_hand: 0,
+            flaps,
+            holds,
+            unparsable,
+        }
     }
 
     /// Runs until told to stop. True where it could finish what was in hand.
@@ -80,10 +100,29 @@ impl<'a> Sessions<'a> {
                 self.unparsable.settled();
             }
             match ended {
-                Ended::Drained | Ended::SessionLost(_) if self.stop.soft.is_cancelled() => break,
-                Ended::Drained => {
-                    self.flaps.reset();
-                    self.window.widen();
+                Ended::Drained => break,
+                Ended::SessionLost(_) | Ended::Overfull if self.stop.soft.is_cancelled() => break,
+                // What was in hand is not stored; the grace period would only have ended a little later.
+                Ended::Held if self.stop.soft.is_cancelled() => {
+                    writer.close().await;
+                    return Ok(false);
+                }
+                Ended::Overfull => {
+                    info!(
+                        "larger messages came than of late: those that ingest.memory has no room for go back to the \
+                         queue, and fewer are taken at a time"
+                    );
+                    self.window.begin_anew();
+                }
+                Ended::Held => {
+                    let held = humantime::format_duration(self.settings.rules.hold);
+                    warn!(
+                        %held,
+                        "PostgreSQL is away for too long: what is in hand goes back to the queue before the broker \
+                         takes it back, and nothing is asked for until it can be stored"
+                    );
+                    self.window.begin_anew();
+                    self.held(&before).await;
                 }
                 Ended::SessionLost(reason) => {
                     self.lost(&reason, opened.elapsed(), &before).await;
@@ -98,16 +137,21 @@ impl<'a> Sessions<'a> {
     }
 
     /// Waits until events can be stored. False where told to stop meanwhile.
-    async fn storable(&self, writer: &mut Writer) -> Result<bool, Failure> {
+    async fn storable(&mut self, writer: &mut Writer) -> Result<bool, Failure> {
         let mut backoff = self.settings.rules.backoff.clone();
         loop {
             let ready = tokio::select! {
                 biased;
                 () = self.stop.soft.cancelled() => return Ok(false),
-                ready = writer.begin_session() => ready,
+                ready = writer.begin_session(self.unstored.as_ref()) => ready,
             };
             match ready {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    self.unstored = None;
+                    return Ok(true);
+                }
+                // What is too much at a time is divided, as it will be when it comes again.
+                Err(fault) if fault.may_be_size() && self.halve_unstored() => {}
                 Err(fault) if fault.kind == store::Kind::Unavailable => {
                     self.coverage.note(State::Paused, &fault);
                     if !pause(&mut backoff, self.stop, &fault, "PostgreSQL cannot be used").await {
@@ -119,16 +163,25 @@ impl<'a> Sessions<'a> {
         }
     }
 
+    /// False where there is nothing to halve.
+    fn halve_unstored(&mut self) -> bool {
+        let Some(batch) = self.unstored.as_mut().filter(|batch| batch.entries().len() > 1) else {
+            return false;
+        };
+        batch.truncate(batch.entries().len() / 2);
+        true
+    }
+
     /// Opens a session, for as long as it takes.
     async fn open(&self) -> Result<Opened, Failure> {
-        let prefetch = self.window.prefetch();
-        let broker = broker::Settings { prefetch, ..self.settings.broker.clone() };
+        let prefetch = self.window.width();
+        let broker = &self.settings.broker;
         let mut backoff = self.settings.rules.backoff.clone();
         loop {
             let opened = tokio::select! {
                 biased;
                 () = self.stop.soft.cancelled() => return Ok(Opened::Stopped),
-                opened = Session::open(&broker) => opened,
+                opened = Session::open(broker, prefetch) => opened,
             };
             match opened {
                 Ok(session) => {
@@ -156,17 +209,21 @@ impl<'a> Sessions<'a> {
     }
 
     /// Runs a pipeline for as long as the session lasts.
-    async fn play(&self, session: Session, writer: Writer) -> (Writer, Ended) {
+    async fn play(&mut self, session: Session, writer: Writer) -> (Writer, Ended) {
         let (deliveries, acker, connection) = session.ends();
-        let rules = Rules { take: self.window.take(), ..self.settings.rules.clone() };
         let (soft, hard) = (self.stop.soft.clone(), self.stop.hard.clone());
-        let tally = Arc::clone(self.tally);
+        let (rules, tally) = (self.settings.rules.clone(), Arc::clone(self.tally));
+        let window = self.window.clone();
         let writer = Watched { writer, coverage: self.coverage.clone() };
-        let work = pipeline::run(deliveries, acker, writer, rules, tally, soft, hard);
-        let (kept, ended) = beside::watching(&connection, self.stop.hard.clone(), work).await;
+        let work = pipeline::run(deliveries, acker, writer, window, rules, tally, soft, hard);
+        let outcome = beside::watching(&connection, self.coverage, work).await;
+        self.window = outcome.window.unwrap_or_else(|| self.window.clone());
+        self.unstored = outcome.unstored;
+        self.in_hand = outcome.in_hand;
+        let ended = outcome.ended;
         // On a good connection the broker has yet to take the last acknowledgements; a lost one has none to give.
         let patience = match ended {
-            Ended::Drained => Duration::MAX,
+            Ended::Drained | Ended::Overfull => Duration::MAX,
             _ => GOODBYE,
         };
         let ended = tokio::select! {
@@ -174,8 +231,23 @@ impl<'a> Sessions<'a> {
             () = self.stop.hard.cancelled() => Ended::Aborted,
             _ = tokio::time::timeout(patience, connection.close()) => ended,
         };
-        let kept = kept.map(|watched| watched.writer);
-        (kept.unwrap_or_else(|| Writer::new(self.settings.store.clone())), ended)
+        let writer = outcome.writer.map(|watched| watched.writer);
+        (writer.unwrap_or_else(|| Writer::new(self.settings.store.clone())), ended)
+    }
+
+    /// After a session that held its deliveries for too long. Where this happens time and again and nothing is stored
+    /// between, the rehearsal does not see what is wrong, and each session costs a delivery of what it took: so the waits
+    /// grow, to twice the time a session took and on, and a message is not counted out of its queue within days.
+    async fn held(&mut self, before: &Settled) {
+        if Settled::of(self.tally).recorded > before.recorded {
+            self.holds.reset();
+        }
+        if self.holds.attempts() > 0 {
+            let cause = "what was taken could not be stored, although a rehearsal could";
+            pause(&mut self.holds, self.stop, &cause, "PostgreSQL cannot be used").await;
+        } else {
+            self.holds.next_delay();
+        }
     }
 
     /// After a session that ended by itself: waits, and takes fewer deliveries at a time.
@@ -187,7 +259,7 @@ impl<'a> Sessions<'a> {
         if after.recorded > before.recorded || lasted > self.flaps.max() {
             self.flaps.reset();
         }
-        let alone = self.window.prefetch() == 1 && after.all == before.all;
+        let alone = self.window.width() == 1 && after.all == before.all;
         pause(&mut self.flaps, self.stop, &reason, "the session with the broker ended").await;
         if alone {
             self.unparsable.died_alone();
@@ -195,7 +267,7 @@ impl<'a> Sessions<'a> {
         if alone && self.flaps.attempts() == SUSPICIOUS {
             self.say_what_may_be_wrong();
         }
-        self.window.narrow(after.all - before.all);
+        self.window.narrow(self.in_hand);
     }
 
     fn count_unparsable(&mut self, dead_letters: u32) {

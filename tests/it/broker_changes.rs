@@ -161,19 +161,22 @@ async fn permissions_are_revoked() -> Result<()> {
     ctl(&["set_permissions", "auditor", ".*", ".*", ".*"]).await?;
     let scene = scene(&bed).await?;
     let daemon = as_user(&scene, &bed, "auditor", "word").daemon().await?;
+    let mut messages = events(20);
+    scene.publish(&messages[..10]).await?;
+    // To take more at a time it needs its permission once more.
+    daemon.says("taking as many deliveries at a time as configured", 1).await?;
     ctl(&["set_permissions", "auditor", "^$", "^$", "^$"]).await?;
     daemon.says("refuses what a new session would need", 1).await?;
     line_with(&daemon, &["refuses what a new session would need", "403", "grant the user"]);
     // What consumes goes on.
-    let mut messages = events(10);
-    scene.publish(&messages).await?;
+    scene.publish(&messages[10..]).await?;
     scene.stored_exactly(&messages).await?;
 
     ctl(&["close_all_connections", "now it counts"]).await?;
     daemon.says("the broker cannot be used", 2).await?;
     line_with(&daemon, &["the broker cannot be used", "403", "grant the user"]);
     messages.extend(events(10));
-    scene.publish(&messages[10..]).await?;
+    scene.publish(&messages[20..]).await?;
     ctl(&["set_permissions", "auditor", ".*", ".*", ".*"]).await?;
     daemon.consumes(2).await?;
     scene.stored_exactly(&messages).await?;

@@ -84,3 +84,42 @@ async fn a_daemon_restarted_on_a_broken_schema_takes_nothing() -> Result<()> {
     scene.waits(&scene.dead_letter_queue(), 0).await?;
     daemon.stops_cleanly().await
 }
+
+/// Whoever rebuilds the partition before (VACUUM FULL, CLUSTER) lets rows be inserted and none be compared.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_cannot_be_looked_into_costs_one_delivery() -> Result<()> {
+    let bed = Bed::own().await?;
+    let scene = Scene::set(&bed)
+        .await?
+        .with("rabbitmq.consumer_timeout", "6s")
+        .with("rabbitmq.delivery_limit", "3")
+        .with("postgres.statement_timeout", "1s")
+        .with("postgres.connect_timeout", "1s")
+        .with("storage.dedupe_overlap", "2d");
+    scene.daemon().await?.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql("select audit.ensure_partition(now() - interval '1 day', 'daily')")
+        .execute(&mut sql)
+        .await?;
+    sqlx::raw_sql(
+        "begin;
+         do $$ begin
+             execute format('lock table %s in access exclusive mode',
+                 (select min(i.inhrelid::regclass::text) from pg_inherits i where i.inhparent = 'audit.events'::regclass));
+         end $$",
+    )
+    .execute(&mut sql)
+    .await?;
+    let daemon = scene.daemon().await?;
+    let messages: Vec<_> = (0..5).map(event).collect();
+    scene.publish(&messages).await?;
+    daemon.says("PostgreSQL is away for too long", 1).await?;
+    // Long enough for the delivery limit, had each attempt cost a delivery.
+    daemon.says("PostgreSQL cannot be used", 8).await?;
+    assert_eq!(daemon.said("\"consuming\""), 1, "{:#?}", daemon.log());
+    assert_eq!(scene.ready(&scene.queue()).await?, messages.len());
+
+    sqlx::raw_sql("rollback").execute(&mut sql).await?;
+    scene.ends_with(&daemon, &messages).await?;
+    scene.waits(&scene.dead_letter_queue(), 0).await
+}

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod bounded;
 mod broker_changes;
 mod bus_checks;
 mod byte_for_byte;
@@ -21,6 +22,7 @@ mod faults_sorted;
 mod half_open;
 mod kills;
 mod logs;
+mod long_outages;
 mod nothing_spins;
 mod one_place;
 mod outages;

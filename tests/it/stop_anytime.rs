@@ -52,10 +52,11 @@ async fn while_postgres_is_silent() -> Result<()> {
         let scene = Scene::set(bed).await?.with("shutdown.grace", grace);
         let through = Some(bed.postgres.url_at(proxy.port(), &scene.name));
         let daemon = scene.clone().through(None, through).daemon().await?;
-        let messages = events(20);
+        let mut messages = scene.opens_the_window(&daemon).await?;
         proxy.set(mode).await;
         let sent = proxy.statistics().to_server;
-        scene.publish(&messages).await?;
+        messages.extend(events(20));
+        scene.publish(&messages[10..]).await?;
         // Handed out: a statement is under way, or waits in the proxy.
         scene.waits(&scene.queue(), 0).await?;
         if mode != Mode::Stall {
@@ -74,6 +75,48 @@ async fn while_postgres_is_silent() -> Result<()> {
         // What the silent connection still holds up is let through.
         proxy.set(Mode::Forward).await;
         nothing_is_lost(&scene, &messages).await.with_context(|| format!("{mode:?} {grace}"))?;
+    }
+    Ok(())
+}
+
+/// The prefetch is used up and every stage is full: the daemon still hears the signal, and finishes where it can.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_full_pipeline() -> Result<()> {
+    let bed = Bed::own().await?;
+    for comes_back in [true, false] {
+        let grace = if comes_back { "10m" } else { "1s" };
+        let scene = Scene::set(&bed)
+            .await?
+            .with("ingest.prefetch", "50")
+            .with("ingest.batch_events", "5")
+            .with("shutdown.grace", grace);
+        let daemon = scene.daemon().await?;
+        let mut messages = scene.opens_the_window(&daemon).await?;
+        bed.postgres.stop().await?;
+        messages.extend(events(200));
+        scene.publish(&messages[10..]).await?;
+        scene.waits(&scene.queue(), 150).await?;
+        daemon.says("PostgreSQL is away", 2).await?;
+        daemon.signal(Signal::SIGTERM)?;
+        daemon.says("stopping: intake ends", 1).await?;
+        if comes_back {
+            // Nobody asks for more from here on, although what is in hand cannot be stored yet.
+            eventually("the consumer is cancelled", PATIENCE, async || {
+                let found = bed.rabbitmq.ctl(&["list_consumers", "queue_name"]).await;
+                let found = found.map_err(|error| format!("{error:#}"))?;
+                if found.lines().any(|line| line == scene.queue()) { Err(found) } else { Ok(()) }
+            })
+            .await?;
+            bed.postgres.start_again().await?;
+            assert_eq!(ends_within(&daemon, Duration::from_secs(10)).await?, 0);
+            scene.stored(60).await?;
+            scene.waits(&scene.queue(), 150).await?;
+        } else {
+            assert_eq!(ends_within(&daemon, Duration::from_secs(1)).await?, 75);
+            bed.postgres.start_again().await?;
+            scene.waits(&scene.queue(), 200).await?;
+        }
+        nothing_is_lost(&scene, &messages).await?;
     }
     Ok(())
 }
@@ -210,4 +253,26 @@ async fn while_it_waits_for_postgres_before_it_asks_the_broker() -> Result<()> {
         nothing_is_lost(&scene, &messages).await?;
     }
     Ok(())
+}
+
+/// Deliveries go back before the grace period is over, where `rabbitmq.consumer_timeout` is short.
+#[tokio::test(flavor = "multi_thread")]
+async fn while_deliveries_are_held_for_too_long() -> Result<()> {
+    let bed = Bed::own().await?;
+    let database = Proxy::start(bed.postgres.port()).await?;
+    let scene = Scene::set(&bed)
+        .await?
+        .with("rabbitmq.consumer_timeout", "6s")
+        .with("postgres.statement_timeout", "1s")
+        .with("postgres.connect_timeout", "1s");
+    let proxied = bed.postgres.url_at(database.port(), &scene.name);
+    let scene = scene.through(None, Some(proxied));
+    let daemon = scene.daemon().await?;
+    database.set(Mode::Refuse).await;
+    database.cut().await;
+    scene.publish(&[event(1)]).await?;
+    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.signal(Signal::SIGTERM)?;
+    assert_eq!(daemon.ends().await?, 75, "{:#?}", daemon.log());
+    scene.waits(&scene.queue(), 1).await
 }

@@ -14,8 +14,13 @@ pub struct Bed {
 impl Bed {
     /// Servers of one's own, for tests that break them.
     pub async fn own() -> Result<Bed> {
+        Bed::with(RabbitMqOptions::default()).await
+    }
+
+    /// The same with a broker of that kind.
+    pub async fn with(rabbitmq: RabbitMqOptions) -> Result<Bed> {
         let (rabbitmq, postgres) = tokio::try_join!(
-            RabbitMq::start(RabbitMqOptions::default()),
+            RabbitMq::start(rabbitmq),
             Postgres::start(PostgresOptions::default())
         )?;
         Ok(Bed { rabbitmq, postgres })

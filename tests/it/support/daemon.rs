@@ -85,6 +85,15 @@ impl Daemon {
             .with_context(|| format!("send {signal}"))
     }
 
+    /// The most bytes of memory it had so far.
+    pub fn peak_memory(&self) -> Result<usize> {
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        Ok(kilobytes.context("no VmHWM")?.trim().parse::<usize>()? * 1024)
+    }
+
     /// Its status, if it has ended.
     pub fn exited(&self) -> Option<ExitStatus> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().ok().flatten()

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use testbed::eventually;
 use uuid::Uuid;
 
-use super::{Bed, Daemon, Message, PATIENCE};
+use super::{Bed, Daemon, Message, PATIENCE, event};
 
 /// Names of one test's own on a bed, and a database.
 #[derive(Clone)]
@@ -94,6 +94,16 @@ impl Scene {
         let daemon = self.starts()?;
         daemon.consumes(1).await?;
         Ok(daemon)
+    }
+
+    /// Publishes a few events, until a new daemon takes as many deliveries at a time as configured.
+    pub async fn opens_the_window(&self, daemon: &Daemon) -> Result<Vec<Message>> {
+        let messages: Vec<_> = (0..10).map(event).collect();
+        self.publish(&messages).await?;
+        daemon.says("taking as many deliveries at a time as configured", 1).await?;
+        self.stored(messages.len()).await?;
+        self.waits(&self.queue(), 0).await?;
+        Ok(messages)
     }
 
     pub fn address(&self) -> Result<Address> {
