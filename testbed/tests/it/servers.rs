@@ -6,7 +6,7 @@ use amqprs::BasicProperties;
 use amqprs::channel::{BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use sqlx::{Connection as _, PgConnection};
-use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
+use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, eventually};
 use tokio::net::TcpStream;
 
 use crate::traces;
@@ -80,8 +80,13 @@ async fn a_killed_rabbitmq_keeps_a_persistent_message() {
     rabbitmq.start_again().await.unwrap();
 
     assert_eq!(rabbitmq.port(), port);
-    let (_connection, consumer) = channel(&rabbitmq).await;
-    let (_, _, body) = consumer.basic_get(BasicGetArguments::new("kept")).await.unwrap().unwrap();
+    // It answers before its queues do; asked too early it closes the channel.
+    let get = async || {
+        let (_connection, consumer) = channel(&rabbitmq).await;
+        let got = consumer.basic_get(BasicGetArguments::new("kept")).await;
+        got.map_err(|error| error.to_string())?.ok_or_else(|| "the queue is empty".to_owned())
+    };
+    let (_, _, body) = eventually("the message comes", Duration::from_secs(30), get).await.unwrap();
     assert_eq!(body, b"still here");
 
     rabbitmq.pause().unwrap();
