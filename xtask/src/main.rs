@@ -1,5 +1,6 @@
-//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`.
+//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `bench`.
 
+mod bench;
 mod cargo;
 mod draw;
 mod figures;
@@ -34,6 +35,8 @@ enum Word {
     Up(up::Options),
     /// Break everything again and again under random traffic, then draw the balance
     Soak(soak::Options),
+    /// Measure rate, latency, memory and size, beside what else could do the work
+    Bench(bench::Options),
     /// Run every test, on private servers
     Test(test::Options),
     /// Check format, clippy and documentation, with warnings denied
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().word {
         Word::Up(options) => options.run(),
         Word::Soak(options) => options.run(),
+        Word::Bench(options) => options.run(),
         Word::Test(options) => options.run(),
         Word::Lint(options) => options.run(),
     };

@@ -70,7 +70,7 @@ impl Scene {
         let launch = Launch {
             rabbit_url: stage.rabbitmq.amqp_url_at(broker.port()),
             database_url: stage.postgres.url_at(database.port(), DATABASE),
-            settings: SETTINGS.map(|(key, value)| (key, value.to_owned())).to_vec(),
+            settings: SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
             ..stage.launch()
         };
         stage.start_daemon(screen, &launch).await?;

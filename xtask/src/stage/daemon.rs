@@ -45,7 +45,7 @@ pub struct Launch {
     /// Where it finds the database.
     pub database_url: String,
     /// Configuration that differs from the defaults: `ingest.prefetch`, `500`.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: Vec<(String, String)>,
 }
 
 impl Daemon {

@@ -1,0 +1,154 @@
+//! `cargo xtask bench`: how much, how fast and at what cost, on private servers, beside what else could do the work.
+//!
+//! Figures are CPU time and ratios within one run first, and rates second: on a shared machine only those are steady.
+
+mod beside;
+mod bus;
+mod cpu;
+mod database;
+mod drain;
+mod envelope;
+mod figure;
+mod growth;
+mod latency;
+mod machine;
+mod meter;
+mod observer;
+mod profile;
+mod release;
+mod report;
+mod scale;
+mod scene;
+mod table;
+mod targets;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use bloodbank_audit::signals::{Listener, Stop};
+use testbed::{Package, ensure_installed};
+
+use crate::screen::Screen;
+use report::Report;
+use scale::Scale;
+use scene::Scene;
+
+/// As a shell says it of what Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scenario {
+    /// A backlog until its last event is visible, beside consuming alone, COPY alone and a consumer in Python
+    Drain,
+    /// Publish to visible, beside a single INSERT and the broker's own delivery
+    Latency,
+    /// Draining into a table that holds many rows already
+    Growth,
+    /// Peak memory of the daemon, from its drains
+    Memory,
+    /// Bytes of table, indexes and WAL an event, from its drains
+    Size,
+}
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// What to measure; everything where nothing is named
+    #[arg(value_enum)]
+    scenarios: Vec<Scenario>,
+    /// How often each measurement is taken; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+    runs: u32,
+    /// Events of a backlog
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    events: u32,
+    /// Rows that the table holds before it grows; 50000000 take half an hour and 30 GB
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1000000")]
+    growth_rows: Vec<u64>,
+    /// Millions of rows that the table holds before it grows: `--growth 50`
+    #[arg(long, value_name = "MILLIONS,…", value_delimiter = ',', conflicts_with = "growth_rows")]
+    growth: Vec<u64>,
+    /// Write every figure of every run there too
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write a profile of the daemon's CPU time while it drains there, taken with perf
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
+    /// A configuration key of the daemon that differs from the default: `ingest.batch_events=500`
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    settings: Vec<(String, String)>,
+    /// A setting of PostgreSQL that differs from the default: `wal_compression=lz4`
+    #[arg(long = "postgres", value_name = "NAME=VALUE", value_parser = key_and_value)]
+    postgres: Vec<(String, String)>,
+    /// Tiny numbers and the debug build, to see that this works; the figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Leave the servers' data and the logs behind
+    #[arg(long)]
+    keep: bool,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("not of the form NAME=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl Options {
+    /// Measures what is asked for, and ends before that where a signal comes.
+    pub fn run(self) -> Result<ExitCode> {
+        let drains = [Scenario::Drain, Scenario::Memory, Scenario::Size];
+        let none_drains = !drains.iter().any(|scenario| self.scenarios.contains(scenario));
+        if self.profile.is_some() && !self.scenarios.is_empty() && none_drains {
+            bail!("--profile is taken of a drain: ask for drain too");
+        }
+        if !self.quick && cfg!(debug_assertions) {
+            return release::run_again();
+        }
+        let stop = Stop::new();
+        let hangup = stop.soft.clone();
+        let listener =
+            Listener::start(stop.clone(), move || hangup.cancel()).context("handle signals")?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let outcome = runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.soft.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
+                outcome = self.measure() => outcome,
+            }
+        });
+        drop(listener);
+        outcome
+    }
+
+    async fn measure(&self) -> Result<ExitCode> {
+        let screen = Screen::new();
+        screen.line(screen.bold("bloodbank-audit, measured"));
+        let scale = Scale::of(self);
+        ensure_installed(&[Package::RabbitMq, Package::Postgres]).await?;
+        let scene = Scene::set(&screen, self, &scale).await?;
+        let mut report = Report::new(&scene, &scale).await?;
+        report.print_head(&screen);
+        let asks_for = |scenario| self.scenarios.is_empty() || self.scenarios.contains(&scenario);
+        let only_daemon = !asks_for(Scenario::Drain);
+        if !only_daemon || asks_for(Scenario::Memory) || asks_for(Scenario::Size) {
+            let profile = self.profile.as_deref();
+            report.drain =
+                Some(drain::measure(&screen, &scene, &scale, only_daemon, profile).await?);
+        }
+        if asks_for(Scenario::Latency) {
+            report.latency = Some(latency::measure(&screen, &scene, &scale).await?);
+        }
+        if asks_for(Scenario::Growth) {
+            report.growth = Some(growth::measure(&screen, &scene, &scale).await?);
+        }
+        report.print(&screen);
+        if let Some(file) = &self.json {
+            let mut text = serde_json::to_string_pretty(&report)?;
+            text.push('\n');
+            std::fs::write(file, text).with_context(|| format!("write {}", file.display()))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

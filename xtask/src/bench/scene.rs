@@ -1,0 +1,96 @@
+//! The servers, and the daemon's program: what every measurement uses, one after the other.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use bloodbank_audit::broker::Address;
+use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
+
+use super::bus::Bus;
+use super::database::Database;
+use super::scale::Scale;
+use super::{Options, release};
+use crate::figures;
+use crate::screen::Screen;
+use crate::stage::{Daemon, Launch};
+
+/// A running broker, a running database server, and where the daemon is.
+pub struct Scene {
+    pub rabbitmq: RabbitMq,
+    pub postgres: Postgres,
+    /// The daemon's program.
+    pub binary: PathBuf,
+    /// Configuration of the daemon that differs from the defaults.
+    pub settings: Vec<(String, String)>,
+    /// Settings of PostgreSQL that differ from the defaults.
+    pub server_settings: Vec<(String, String)>,
+    keep: bool,
+}
+
+impl Scene {
+    /// Starts the servers, and builds the daemon where that is not done yet.
+    ///
+    /// # Errors
+    /// The first thing that fails.
+    pub async fn set(screen: &Screen, options: &Options, scale: &Scale) -> Result<Self> {
+        let (mut rabbitmq, mut postgres) = (RabbitMqOptions::default(), PostgresOptions::default());
+        if options.keep {
+            (rabbitmq, postgres) = (rabbitmq.keep(), postgres.keep());
+        }
+        for (name, value) in &options.postgres {
+            postgres = postgres.setting(name, value);
+        }
+        let started = Instant::now();
+        let building = async {
+            match scale.quick {
+                true => Daemon::prepare(false)?.build().await,
+                false => tokio::task::spawn_blocking(release::build)
+                    .await
+                    .context("build")?
+                    .and_then(|()| release::daemon()),
+            }
+        };
+        let servers = async {
+            tokio::try_join!(RabbitMq::start(rabbitmq), Postgres::start(postgres), building)
+        };
+        let status = || {
+            let waited = figures::clock(started.elapsed());
+            format!("  starting RabbitMQ and PostgreSQL, building the daemon  {waited}")
+        };
+        let (rabbitmq, postgres, binary) = screen.during(status, servers).await?;
+        let settings = options.settings.clone();
+        let server_settings = options.postgres.clone();
+        Ok(Self { rabbitmq, postgres, binary, settings, server_settings, keep: options.keep })
+    }
+
+    /// The broker, as clients of the daemon's library name it.
+    pub fn address(&self) -> Address {
+        Address {
+            host: "127.0.0.1".to_owned(),
+            port: self.rabbitmq.port(),
+            vhost: "/".to_owned(),
+            user: "guest".to_owned(),
+            password: "guest".to_owned(),
+            tls: false,
+            ca_file: None,
+        }
+    }
+
+    /// Starts a daemon between a bus and a database.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_daemon(&self, bus: &Bus, database: &Database) -> Result<Daemon> {
+        let daemon = Daemon::prepare(self.keep)?;
+        let mut settings = bus.settings();
+        settings.extend(self.settings.iter().cloned());
+        daemon.start(&Launch {
+            binary: self.binary.clone(),
+            rabbit_url: self.rabbitmq.amqp_url(),
+            database_url: database.url.clone(),
+            settings,
+        })?;
+        Ok(daemon)
+    }
+}
