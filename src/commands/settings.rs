@@ -117,7 +117,7 @@ fn rules(config: &Config) -> Rules {
         bounds: Bounds {
             deliveries: config.ingest.prefetch,
             // The rest is for what the AMQP client has read and not handed over yet, and for what is being encoded.
-            bytes: bytes(config.ingest.memory) / 2,
+            bytes: bytes(config.ingest.memory) / 8 * 3,
             wary: (u64::from(config.rabbitmq.delivery_limit) / 2).min(WARY),
         },
         hold: config.rabbitmq.consumer_timeout / 2,
