@@ -40,6 +40,10 @@ pub trait Source: Send {
     /// still come, first and beside them; [`Source::next`] sees to it, and ends where the session ends over it.
     fn resize(&mut self, prefetch: u16);
 
+    /// Waits until the broker has done what it was asked with [`Source::resize`]. What comes meanwhile waits unread, so
+    /// this is only for where little can.
+    fn resized(&mut self) -> impl Future<Output = ()> + Send;
+
     /// Asks the broker for no more deliveries. Those already under way still come.
     fn cancel(&mut self);
 

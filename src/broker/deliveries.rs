@@ -85,7 +85,16 @@ impl Deliveries {
         }
     }
 
-    fn begin_change(&mut self, prefetch: Option<u16>) -> Change {
+    /// Begins the change that is wanted, unless another one is under way.
+    fn begin_change(&mut self) {
+        if self.change.is_none()
+            && let Some(prefetch) = self.wanted.take()
+        {
+            self.change = Some(self.changing_to(prefetch));
+        }
+    }
+
+    fn changing_to(&self, prefetch: Option<u16>) -> Change {
         let (channel, queue) = (self.channel.clone(), self.queue.clone());
         let (tag, ending) = (self.tag.clone(), self.ending.clone());
         Box::pin(async move {
@@ -102,6 +111,7 @@ impl Deliveries {
     }
 
     fn end_change(&mut self, outcome: Result<Option<Consumer>, Fault>) {
+        self.change = None;
         match outcome {
             Ok(Some(consumer)) => {
                 self.tag = consumer.tag;
@@ -162,21 +172,14 @@ async fn finish(change: Option<&mut Change>) -> Result<Option<Consumer>, Fault> 
 impl Source for Deliveries {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            if self.change.is_none()
-                && let Some(prefetch) = self.wanted.take()
-            {
-                self.change = Some(self.begin_change(prefetch));
-            }
+            self.begin_change();
             tokio::select! {
                 biased;
                 message = receive(self.received.front_mut()), if !self.received.is_empty() => match message {
                     Some(message) => return self.convert(message),
                     None => drop(self.received.pop_front()),
                 },
-                outcome = finish(self.change.as_mut()), if self.change.is_some() => {
-                    self.change = None;
-                    self.end_change(outcome);
-                }
+                outcome = finish(self.change.as_mut()), if self.change.is_some() => self.end_change(outcome),
                 else => return None,
             }
         }
@@ -184,6 +187,15 @@ impl Source for Deliveries {
 
     fn resize(&mut self, prefetch: u16) {
         self.wanted = Some(Some(prefetch));
+    }
+
+    async fn resized(&mut self) {
+        self.begin_change();
+        while let Some(change) = self.change.as_mut() {
+            let outcome = change.await;
+            self.end_change(outcome);
+            self.begin_change();
+        }
     }
 
     fn cancel(&mut self) {

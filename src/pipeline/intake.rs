@@ -63,15 +63,20 @@ impl<S: Source> Intake<S> {
                 None => return Ended::Lost(self.source.ending()),
             };
             self.hand.take(&delivery);
+            let alone = self.window.width() == 1;
             let resized = self.window.took(&delivery);
-            if self.deliveries.send(delivery).await.is_err() {
-                return Ended::Unread(self.source.ending());
-            }
             if self.hand.is_over(self.bounds.bytes) {
                 overfull = true;
                 self.source.cancel();
             } else if resized && !stopping {
                 self.resize();
+                // As long as this delivery cannot be acknowledged, no other is on its way to the consumer that goes.
+                if alone {
+                    self.source.resized().await;
+                }
+            }
+            if self.deliveries.send(delivery).await.is_err() {
+                return Ended::Unread(self.source.ending());
             }
         }
     }

@@ -22,6 +22,8 @@ impl Source for Dies {
 
     fn resize(&mut self, _: u16) {}
 
+    async fn resized(&mut self) {}
+
     fn cancel(&mut self) {}
 
     fn ended(&self) -> CancellationToken {

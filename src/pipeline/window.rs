@@ -14,7 +14,7 @@
 //! - Deliveries that the queue has counted often: one at a time as well, whoever kept failing on them.
 //! - A new session: nothing is known of what waits, so a few are taken one by one, and then all at once. A quorum queue
 //!   takes back, and counts, what was on its way to a consumer that is cancelled to make room for a wider one: so there
-//!   are no more steps than needed, and from one to all it is one delivery at most.
+//!   are no more steps than needed, and none costs anything from one on (see the intake).
 
 use crate::event::Delivery;
 

@@ -80,6 +80,7 @@ impl<'a> Sessions<'a> {
     /// Runs until told to stop. True where it could finish what was in hand.
     pub async fn run(mut self) -> Result<bool, Failure> {
         let mut writer = Writer::new(self.settings.store.clone());
+        let mut finished = true;
         // Nothing is asked of the broker before it could be stored.
         while self.storable(&mut writer).await? {
             let (opened, before) = (Instant::now(), Settled::of(self.tally));
@@ -104,8 +105,8 @@ impl<'a> Sessions<'a> {
                 Ended::SessionLost(_) | Ended::Overfull if self.stop.soft.is_cancelled() => break,
                 // What was in hand is not stored; the grace period would only have ended a little later.
                 Ended::Held if self.stop.soft.is_cancelled() => {
-                    writer.close().await;
-                    return Ok(false);
+                    finished = false;
+                    break;
                 }
                 Ended::Overfull => {
                     info!(
@@ -133,7 +134,7 @@ impl<'a> Sessions<'a> {
             }
         }
         writer.close().await;
-        Ok(true)
+        Ok(finished)
     }
 
     /// Waits until events can be stored. False where told to stop meanwhile.

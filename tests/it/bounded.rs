@@ -133,3 +133,22 @@ async fn header_tables_of_a_hundred_thousand_values() -> Result<()> {
     stays_bounded(&daemon)?;
     scene.ends_with(&daemon, &messages).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_opens_sends_nothing_back() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    scene.daemon().await?.stops_cleanly().await?;
+    // Each start opens it once, with more waiting than it takes one by one.
+    let messages: Vec<_> = (0..1_000).map(event).collect();
+    for (start, waiting) in messages.chunks(100).enumerate() {
+        scene.publish(waiting).await?;
+        let daemon = scene.daemon().await?;
+        scene.stored(100 * (start + 1)).await?;
+        daemon.stops_cleanly().await?;
+    }
+    scene.stored_exactly(&messages).await?;
+    assert_eq!(scene.number("select count(*) from audit.events where redelivered").await?, 0);
+    let duplicates = "select coalesce(sum(duplicates), 0)::int8 from audit.batches";
+    assert_eq!(scene.number(duplicates).await?, 0);
+    Ok(())
+}

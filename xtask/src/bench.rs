@@ -26,16 +26,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use bloodbank_audit::signals::{Listener, Stop};
 use testbed::{Package, ensure_installed};
 
+use crate::interruptible::{INTERRUPTED, interruptible};
 use crate::screen::Screen;
 use report::Report;
 use scale::Scale;
 use scene::Scene;
-
-/// As a shell says it of what Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -106,44 +103,38 @@ impl Options {
         if !self.quick && cfg!(debug_assertions) {
             return release::run_again();
         }
-        let stop = Stop::new();
-        let hangup = stop.soft.clone();
-        let listener =
-            Listener::start(stop.clone(), move || hangup.cancel()).context("handle signals")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
+        let screen = Screen::new();
+        interruptible(&screen, async |stop| {
+            // Half of a measurement is none.
             tokio::select! {
                 biased;
-                () = stop.soft.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
-                outcome = self.measure() => outcome,
+                () = stop.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
+                outcome = self.measure(&screen) => outcome,
             }
-        });
-        drop(listener);
-        outcome
+        })
     }
 
-    async fn measure(&self) -> Result<ExitCode> {
-        let screen = Screen::new();
+    async fn measure(&self, screen: &Screen) -> Result<ExitCode> {
         screen.line(screen.bold("bloodbank-audit, measured"));
         let scale = Scale::of(self);
         ensure_installed(&[Package::RabbitMq, Package::Postgres]).await?;
-        let scene = Scene::set(&screen, self, &scale).await?;
+        let scene = Scene::set(screen, self, &scale).await?;
         let mut report = Report::new(&scene, &scale).await?;
-        report.print_head(&screen);
+        report.print_head(screen);
         let asks_for = |scenario| self.scenarios.is_empty() || self.scenarios.contains(&scenario);
         let only_daemon = !asks_for(Scenario::Drain);
         if !only_daemon || asks_for(Scenario::Memory) || asks_for(Scenario::Size) {
             let profile = self.profile.as_deref();
             report.drain =
-                Some(drain::measure(&screen, &scene, &scale, only_daemon, profile).await?);
+                Some(drain::measure(screen, &scene, &scale, only_daemon, profile).await?);
         }
         if asks_for(Scenario::Latency) {
-            report.latency = Some(latency::measure(&screen, &scene, &scale).await?);
+            report.latency = Some(latency::measure(screen, &scene, &scale).await?);
         }
         if asks_for(Scenario::Growth) {
-            report.growth = Some(growth::measure(&screen, &scene, &scale).await?);
+            report.growth = Some(growth::measure(screen, &scene, &scale).await?);
         }
-        report.print(&screen);
+        report.print(screen);
         if let Some(file) = &self.json {
             let mut text = serde_json::to_string_pretty(&report)?;
             text.push('\n');

@@ -5,6 +5,7 @@ mod cargo;
 mod draw;
 mod figures;
 mod history;
+mod interruptible;
 mod latency;
 mod lint;
 mod live;

@@ -20,18 +20,16 @@ mod schedule;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use bloodbank_audit::signals::{Listener, Stop};
+use anyhow::Result;
 use testbed::{Package, ensure_installed};
 use tokio_util::sync::CancellationToken;
 
+use crate::interruptible::{INTERRUPTED, interruptible};
 use crate::screen::Screen;
 use run::Run;
 use scene::Scene;
 use schedule::Schedule;
 
-/// As a shell says it of what Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 /// The disk that can be full lies in memory: a run that publishes more than this goes without.
 const MOST_ON_DISK: u64 = 1_000_000;
 
@@ -91,26 +89,13 @@ impl Options {
         }
         // Before any thread is there, since each would keep the mounts it was started with.
         let with_disk = self.own_mounts(&screen);
-        let stop = Stop::new();
-        let hangup = stop.soft.clone();
-        let listener =
-            Listener::start(stop.clone(), move || hangup.cancel()).context("handle signals")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.hard.cancelled() => Ok(None),
-                outcome = self.soak(&screen, &plan, with_disk, &stop.soft) => outcome.map(Some),
-            }
+        let outcome = interruptible(&screen, async |stop| {
+            self.soak(&screen, &plan, with_disk, stop).await
         });
-        drop(listener);
         if outcome.is_err() {
             screen.line(format!("  again: {}", plan.command()));
         }
-        Ok(outcome?.unwrap_or_else(|| {
-            screen.line("  stopped at once: nothing was compared");
-            ExitCode::from(INTERRUPTED)
-        }))
+        outcome
     }
 
     fn own_mounts(&self, screen: &Screen) -> bool {

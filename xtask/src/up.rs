@@ -11,17 +11,14 @@ mod traffic;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use bloodbank_audit::signals::{Listener, Stop};
+use anyhow::Result;
 use testbed::{Package, ensure_installed};
 use tokio_util::sync::CancellationToken;
 
+use crate::interruptible::{INTERRUPTED, interruptible};
 use crate::screen::Screen;
 use crate::stage::Stage;
 use run::Run;
-
-/// As a shell says it of what Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Options of `cargo xtask up`.
 #[derive(Debug, clap::Args)]
@@ -52,24 +49,7 @@ impl Options {
     /// stopped cleanly.
     pub fn run(self) -> Result<ExitCode> {
         let screen = Screen::new();
-        let stop = Stop::new();
-        // The terminal is gone: nobody watches any more.
-        let hangup = stop.soft.clone();
-        let listener =
-            Listener::start(stop.clone(), move || hangup.cancel()).context("handle signals")?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let outcome = runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = stop.hard.cancelled() => Ok(None),
-                outcome = self.up(&screen, &stop.soft) => outcome.map(Some),
-            }
-        });
-        drop(listener);
-        Ok(outcome?.unwrap_or_else(|| {
-            screen.line("  stopped at once: nothing was compared");
-            ExitCode::from(INTERRUPTED)
-        }))
+        interruptible(&screen, async |stop| self.up(&screen, stop).await)
     }
 
     async fn up(&self, screen: &Screen, stop: &CancellationToken) -> Result<ExitCode> {
