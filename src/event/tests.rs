@@ -2,6 +2,7 @@
 
 mod any_delivery;
 mod bad_input;
+mod bounded_time;
 
 use std::collections::BTreeMap;
 

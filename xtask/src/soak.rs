@@ -89,9 +89,8 @@ impl Options {
         }
         // Before any thread is there, since each would keep the mounts it was started with.
         let with_disk = self.own_mounts(&screen);
-        let outcome = interruptible(&screen, async |stop| {
-            self.soak(&screen, &plan, with_disk, stop).await
-        });
+        let outcome =
+            interruptible(&screen, async |stop| self.soak(&screen, &plan, with_disk, stop).await);
         if outcome.is_err() {
             screen.line(format!("  again: {}", plan.command()));
         }
