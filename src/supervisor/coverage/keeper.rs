@@ -121,7 +121,7 @@ impl<'a> Keeper<'a> {
             let latest = self.unwritten.last().map_or(self.run.started_at, |change| change.at);
             log.write(now().max(latest), &self.unwritten).await?;
             self.unwritten.clear();
-            if self.coverage.notes().waiting.is_empty() {
+            if self.coverage.notes().is_empty() {
                 break;
             }
         }
