@@ -6,6 +6,7 @@
 //! again.
 
 mod address;
+mod alarms;
 mod convert;
 mod deliveries;
 mod ending;
@@ -19,6 +20,7 @@ mod watch;
 use std::future::Future;
 
 pub use address::Address;
+pub use alarms::{Alarm, Alarms};
 pub use deliveries::Deliveries;
 pub use ending::Ending;
 pub use fault::{Fault, Kind};

@@ -12,7 +12,6 @@ use amqprs::{
 };
 use async_trait::async_trait;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
 
 /// The first reason that was given for the end of a session. Clones share it.
 #[derive(Debug, Clone, Default)]
@@ -79,13 +78,10 @@ impl ConnectionCallback for Ending {
         Ok(())
     }
 
-    async fn blocked(&mut self, _: &Connection, reason: String) {
-        warn!(reason, "the broker blocks publishers");
-    }
+    // Never called: the client does not ask the broker for it when it logs in. See `alarms`.
+    async fn blocked(&mut self, _: &Connection, _: String) {}
 
-    async fn unblocked(&mut self, _: &Connection) {
-        info!("the broker no longer blocks publishers");
-    }
+    async fn unblocked(&mut self, _: &Connection) {}
 
     async fn secret_updated(&mut self, _: &Connection) {}
 }

@@ -92,7 +92,8 @@ impl Fault {
         }
     }
 
-    fn of_reply(code: u16, text: &str) -> Fault {
+    /// What the broker gave as its reason, with what to do about it.
+    pub(super) fn of_reply(code: u16, text: &str) -> Fault {
         let (kind, advice) = match code {
             403 if text.starts_with("declaring") || text.starts_with("binding") => (
                 Kind::Refused,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Deliveries, Ending, Fault, Kind, Topology, Watch, deliveries::Consumer,
+    Acker, Address, Alarms, Deliveries, Ending, Fault, Kind, Topology, Watch, deliveries::Consumer,
     ending::ChannelWatch, tls, watch::Watched,
 };
 use crate::event::DeliveryTag;
@@ -145,6 +145,11 @@ impl SessionHandle {
     /// Watches over what the session needs on the broker.
     pub fn watch(&self) -> Watch<'_> {
         Watch::new(&self.watched, self.ended.clone())
+    }
+
+    /// Listens for the broker's alarms.
+    pub fn alarms(&self) -> Alarms<'_> {
+        Alarms::new(self.watched.settings(), self.ended.clone())
     }
 
     /// Closes the channel and then the connection, however long the broker takes to agree; it has then taken every

@@ -15,7 +15,7 @@ use tokio_rustls::{
 use super::{Address, Fault, Kind};
 
 /// Trusts `ca_file` where there is one, else what this machine trusts.
-pub(super) fn adaptor(address: &Address) -> Result<TlsAdaptor, Fault> {
+pub(super) fn connector(address: &Address) -> Result<TlsConnector, Fault> {
     let mut roots = RootCertStore::empty();
     match &address.ca_file {
         Some(file) => {
@@ -47,5 +47,10 @@ pub(super) fn adaptor(address: &Address) -> Result<TlsAdaptor, Fault> {
         .map_err(|error| Fault::new(Kind::Refused, format!("TLS: {error}")))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok(TlsAdaptor::new(TlsConnector::from(Arc::new(config)), address.host.clone()))
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The same for the client.
+pub(super) fn adaptor(address: &Address) -> Result<TlsAdaptor, Fault> {
+    Ok(TlsAdaptor::new(connector(address)?, address.host.clone()))
 }

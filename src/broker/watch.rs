@@ -60,6 +60,11 @@ impl Watched {
     pub fn from_now_on(settings: &Settings) -> Watched {
         Watched { settings: settings.clone(), since: now() }
     }
+
+    /// How the session was opened.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
 }
 
 /// Looks at the topology of one session, for as long as it lasts.

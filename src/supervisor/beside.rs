@@ -1,16 +1,29 @@
-//! What runs beside a pipeline: the watch over the topology, and what it says.
+//! What runs beside a pipeline: the watch over the topology and the ear for alarms, and what they say.
 
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::coverage::Coverage;
-use crate::broker::{Change, SessionHandle, Watch};
+use crate::{
+    broker::{Alarm, Alarms, Change, SessionHandle, Watch},
+    event::now,
+};
 
-/// Runs `work`, and the watch beside it for as long.
+/// What was said of alarms, from session to session.
+#[derive(Debug, Default)]
+pub(super) struct AlarmsSaid {
+    /// Since when there has been one.
+    since: Option<OffsetDateTime>,
+    /// Why none would be noticed.
+    unheard: Option<String>,
+}
+
+/// Runs `work`, and what is to run beside it for as long.
 pub(super) async fn watching<T>(
     session: &SessionHandle,
     coverage: &Coverage,
+    said: &mut AlarmsSaid,
     work: impl Future<Output = T>,
 ) -> T {
     let done = CancellationToken::new();
@@ -18,7 +31,45 @@ pub(super) async fn watching<T>(
         let _done = done.clone().drop_guard();
         work.await
     };
-    tokio::join!(work, report(session.watch(), coverage, &done)).0
+    let topology = report(session.watch(), coverage, &done);
+    let alarms = report_alarms(session.alarms(), coverage, said, &done);
+    tokio::join!(work, topology, alarms).0
+}
+
+async fn report_alarms(
+    mut alarms: Alarms<'_>,
+    coverage: &Coverage,
+    said: &mut AlarmsSaid,
+    done: &CancellationToken,
+) {
+    while let Some(alarm) = alarms.change(done).await {
+        match alarm {
+            Alarm::Raised { cause } => {
+                coverage.note_alarm(format!("an alarm of the broker holds up publishers: {cause}"));
+                if said.since.is_none() {
+                    said.since = Some(now());
+                    warn!(
+                        cause,
+                        "an alarm of the broker holds up publishers: it takes no new events until this is over, and \
+                         what is queued goes on to be recorded"
+                    );
+                }
+            }
+            Alarm::Over => {
+                coverage.note_no_alarm();
+                if let Some(since) = said.since.take() {
+                    info!(since = at(since), "the broker's alarm is over: publishers go on");
+                }
+            }
+            Alarm::Unheard { why } => {
+                if said.unheard.as_ref() != Some(&why) {
+                    info!(cause = why, "an alarm of the broker would not be noticed");
+                    said.unheard = Some(why);
+                }
+            }
+        }
+    }
+    alarms.close().await;
 }
 
 async fn report(mut watch: Watch<'_>, coverage: &Coverage, done: &CancellationToken) {

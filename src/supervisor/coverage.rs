@@ -61,6 +61,20 @@ impl Coverage {
         }
     }
 
+    /// The broker holds up publishers: it is still recorded what is queued, and what is not recorded was not published.
+    pub fn note_alarm(&self, cause: impl Display) {
+        if self.notes().push_alarm(cause.to_string(), now()) {
+            self.0.noted.notify_one();
+        }
+    }
+
+    /// It does not, or no longer.
+    pub fn note_no_alarm(&self) {
+        if self.notes().end_alarm(now()) {
+            self.0.noted.notify_one();
+        }
+    }
+
     /// The process runs. Said every few seconds, it shows when it did not.
     pub fn tick(&self) {
         self.notes().tick(now());

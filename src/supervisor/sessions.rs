@@ -8,7 +8,8 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    Failure, Settings, beside,
+    Failure, Settings,
+    beside::{self, AlarmsSaid},
     coverage::{Coverage, Watched},
     pause,
     unparsable::{Look, Unparsable},
@@ -50,6 +51,7 @@ pub(super) struct Sessions<'a> {
     /// Waits between sessions that hold their deliveries for too long.
     holds: Backoff,
     unparsable: Unparsable,
+    alarms_said: AlarmsSaid,
 }
 
 impl<'a> Sessions<'a> {
@@ -74,6 +76,7 @@ impl<'a> Sessions<'a> {
             flaps,
             holds,
             unparsable,
+            alarms_said: AlarmsSaid::default(),
         }
     }
 
@@ -217,7 +220,8 @@ impl<'a> Sessions<'a> {
         let window = self.window.clone();
         let writer = Watched { writer, coverage: self.coverage.clone() };
         let work = pipeline::run(deliveries, acker, writer, window, rules, tally, soft, hard);
-        let outcome = beside::watching(&connection, self.coverage, work).await;
+        let outcome =
+            beside::watching(&connection, self.coverage, &mut self.alarms_said, work).await;
         self.window = outcome.window.unwrap_or_else(|| self.window.clone());
         self.unstored = outcome.unstored;
         self.in_hand = outcome.in_hand;

@@ -9,6 +9,7 @@
 
 mod support;
 
+mod alarms;
 mod bounded;
 mod broker_changes;
 mod bus_checks;

@@ -48,6 +48,11 @@ async fn a_broker_is_trusted_through_its_authority_and_no_other() -> Result<()> 
     let messages = [event(1), event(2)];
     publishing.publish(&messages).await?;
     publishing.stored_exactly(&messages).await?;
+    // The connection that listens for alarms is none of the client's.
+    bed.rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await?;
+    daemon.says("an alarm of the broker holds up publishers", 1).await?;
+    bed.rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    daemon.says("the broker's alarm is over", 1).await?;
     daemon.stops_cleanly().await?;
 
     let other = write("other.pem", &other.pem())?;

@@ -22,6 +22,8 @@ pub(super) struct Notes {
     changed_at: Option<OffsetDateTime>,
     /// What is missing on the broker.
     unbound: Option<String>,
+    /// Why the broker holds up publishers.
+    alarm: Option<String>,
     /// Changes taken so far.
     taken: i64,
 }
@@ -39,24 +41,31 @@ impl Notes {
     /// False where the state is no other than before.
     pub fn push(&mut self, state: State, cause: &dyn Display, at: OffsetDateTime) -> bool {
         let cause = cause.to_string();
-        let (state, cause) = match (state, self.unbound.clone()) {
-            (State::Recording, Some(missing)) => (State::Unbound, missing),
-            (State::Disconnected | State::Stopped, Some(_)) => {
-                self.unbound = None;
-                (state, cause)
-            }
+        let (state, cause) = match (state, &self.unbound, &self.alarm) {
+            (State::Recording, Some(missing), _) => (State::Unbound, missing.clone()),
+            (State::Recording, None, Some(alarm)) => (state, format!("{cause}; {alarm}")),
             _ => (state, cause),
         };
+        if matches!(state, State::Disconnected | State::Stopped) {
+            (self.unbound, self.alarm) = (None, None);
+        }
         self.tick(at);
+        if self.is_in(state) {
+            return false;
+        }
+        self.enter(state, cause, at);
+        true
+    }
+
+    fn is_in(&self, state: State) -> bool {
+        matches!(self.last, Some((last, _)) if last == state)
+    }
+
+    fn enter(&mut self, state: State, cause: String, at: OffsetDateTime) {
         // A clock that is set back must not turn spans around.
-        let at = match self.last {
-            Some((last, _)) if last == state => return false,
-            Some((_, active_at)) => at.max(active_at),
-            None => at,
-        };
+        let at = self.last.map_or(at, |(_, active_at)| at.max(active_at));
         self.last = Some((state, at));
         self.wait(Note { at, state, cause, changes: 1 });
-        true
     }
 
     /// It is noticed some time after it came to be, and dated back to then, but not beyond the state before.
@@ -70,10 +79,31 @@ impl Notes {
         self.unbound = Some(cause);
     }
 
+    /// A span of its own where recording goes on. It says nothing against any other state.
+    pub fn push_alarm(&mut self, cause: String, at: OffsetDateTime) -> bool {
+        self.tick(at);
+        self.alarm = Some(cause.clone());
+        let recording = self.is_in(State::Recording);
+        if recording {
+            self.enter(State::Recording, cause, at);
+        }
+        recording
+    }
+
+    pub fn end_alarm(&mut self, at: OffsetDateTime) -> bool {
+        self.tick(at);
+        let over = self.alarm.take().is_some() && self.is_in(State::Recording);
+        if over {
+            let cause = "the broker's alarm is over: publishers go on".to_owned();
+            self.enter(State::Recording, cause, at);
+        }
+        over
+    }
+
     /// Only what passed by for want of a binding is recorded from now on: whoever is paused meanwhile stays so.
     pub fn bind(&mut self, at: OffsetDateTime) -> bool {
         self.unbound = None;
-        let was_unbound = matches!(self.last, Some((State::Unbound, _)));
+        let was_unbound = self.is_in(State::Unbound);
         let cause = "what was missing on the broker is there again";
         was_unbound && self.push(State::Recording, &cause, at)
     }
@@ -225,6 +255,45 @@ mod tests {
             (State::Unbound, at(4)),
             (State::Recording, at(6)),
         ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn an_alarm_is_the_cause_of_a_span_of_recording() {
+        let mut notes = Notes::default();
+        let start = now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!notes.end_alarm(at(0)));
+        notes.push(State::Recording, &"up", at(0));
+        assert!(!notes.end_alarm(at(1)));
+        assert!(notes.push_alarm("low".to_owned(), at(2)));
+        notes.push(State::Paused, &"away", at(3));
+        notes.push(State::Recording, &"back", at(4));
+        assert!(notes.end_alarm(at(5)));
+        notes.push(State::Paused, &"away", at(6));
+        assert!(!notes.push_alarm("low".to_owned(), at(7)));
+        assert!(!notes.end_alarm(at(8)));
+        notes.push(State::Recording, &"back", at(9));
+        assert!(notes.push_alarm("low".to_owned(), at(10)));
+        // Whether it lasts, the next session will tell.
+        notes.push(State::Disconnected, &"down", at(11));
+        notes.push(State::Recording, &"up", at(12));
+        let seen: Vec<_> =
+            notes.take().into_iter().map(|c| (c.at - start, c.state, c.cause)).collect();
+        let expected = [
+            (0, State::Recording, "up"),
+            (2, State::Recording, "low"),
+            (3, State::Paused, "away"),
+            (4, State::Recording, "back; low"),
+            (5, State::Recording, "the broker's alarm is over: publishers go on"),
+            (6, State::Paused, "away"),
+            (9, State::Recording, "back"),
+            (10, State::Recording, "low"),
+            (11, State::Disconnected, "down"),
+            (12, State::Recording, "up"),
+        ];
+        let expected =
+            expected.map(|(s, state, cause)| (time::Duration::seconds(s), state, cause.to_owned()));
         assert_eq!(seen, expected);
     }
 
