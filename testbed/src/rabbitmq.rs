@@ -1,5 +1,7 @@
 //! A private RabbitMQ server.
 
+mod cluster;
+mod distribution;
 mod files;
 mod layout;
 mod options;
@@ -7,7 +9,7 @@ mod options;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -17,9 +19,10 @@ pub use options::RabbitMqOptions;
 
 pub(crate) use layout::{ROOT_VARIABLE, is_installed};
 
-use crate::Deadline;
-use crate::process::{Helper, tail};
+use crate::process::tail;
 use crate::seat::Seat;
+use crate::{Deadline, Port};
+use distribution::Distribution;
 use files::Files;
 
 /// How long one `rabbitmqctl` may take: half a second alone, more while the machine is busy.
@@ -33,9 +36,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// is killed and its directory removed.
 #[derive(Debug)]
 pub struct RabbitMq {
-    // Dropped in this order: the server, its port mapper, then the directory below both.
+    // Dropped in this order: the server, then its port mapper and the directory below both.
     seat: Seat,
-    epmd: Mutex<Option<Helper>>,
     files: Files,
     start_within: Duration,
 }
@@ -47,16 +49,21 @@ impl RabbitMq {
     /// When RabbitMQ is not installed, or the server ends or is not ready in time; then with the last
     /// lines of its log.
     pub async fn start(options: RabbitMqOptions) -> Result<Self> {
-        let start_within = options.start_within;
-        let files = Files::create(options)?;
-        let rabbitmq = Self {
-            seat: Seat::new(format!("RabbitMQ on port {}", files.amqp_port())),
-            epmd: Mutex::new(None),
-            files,
-            start_within,
-        };
+        let rabbitmq = Self::prepare(options, Port::free()?, Arc::new(Distribution::new()?))?;
         rabbitmq.start_again().await?;
         Ok(rabbitmq)
+    }
+
+    /// A server that has yet to be started.
+    fn prepare(
+        options: RabbitMqOptions,
+        amqp: Port,
+        distribution: Arc<Distribution>,
+    ) -> Result<Self> {
+        let start_within = options.start_within;
+        let files = Files::create(options, amqp, distribution)?;
+        let seat = Seat::new(format!("RabbitMQ on port {}", files.amqp_port()));
+        Ok(Self { seat, files, start_within })
     }
 
     /// Starts the server again after [`stop`](Self::stop) or [`kill`](Self::kill), on the same ports and data.
@@ -65,10 +72,9 @@ impl RabbitMq {
     /// When it runs already, ends at once or is not ready in time.
     pub async fn start_again(&self) -> Result<()> {
         self.seat.vacate()?;
-        self.start_epmd().await?;
-        let mut command = self.files.command("rabbitmq-server");
-        command.stdin(Stdio::null()).stdout(self.files.output()?).stderr(self.files.output()?);
-        self.seat.start(command, self.files.directory.path())?;
+        let deadline = Deadline::after(self.start_within);
+        self.files.distribution.start(|| self.files.epmd(), deadline).await?;
+        self.seat.start(self.files.server()?, self.files.directory.path())?;
         self.wait_ready(self.start_within).await
     }
 
@@ -250,31 +256,9 @@ impl RabbitMq {
         self.seat.pid()
     }
 
-    /// The process id of this server's own port mapper.
+    /// The process id of this server's port mapper, its own or that of its cluster.
     #[must_use]
     pub fn epmd_pid(&self) -> Option<u32> {
-        self.epmd().as_ref().map(Helper::pid)
-    }
-
-    /// A port mapper in the foreground as our child: started by the server it would be a daemon of nobody's.
-    async fn start_epmd(&self) -> Result<()> {
-        let port = self.files.epmd_port();
-        if self.epmd().as_mut().is_some_and(Helper::running) {
-            return Ok(());
-        }
-        let mut command = self.files.directory.command("epmd");
-        command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
-        command.stdin(Stdio::null()).stdout(self.files.output()?).stderr(self.files.output()?);
-        let epmd = Helper::spawn(command).context("Erlang's epmd, which comes with RabbitMQ")?;
-        *self.epmd() = Some(epmd);
-        Deadline::after(self.start_within)
-            .until("epmd listens", || async {
-                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map(drop)
-            })
-            .await
-    }
-
-    fn epmd(&self) -> MutexGuard<'_, Option<Helper>> {
-        self.epmd.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.distribution.pid()
     }
 }

@@ -3,39 +3,49 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
 use super::RabbitMqOptions;
+use super::distribution::Distribution;
 use super::layout::Layout;
 use crate::Port;
 use crate::directory::Directory;
 
+/// What the Erlang node of the server on that port is called.
+pub(super) fn node_name(amqp: &Port) -> String {
+    format!("testbed-{}@localhost", amqp.number())
+}
+
 /// Everything a server and its tools need to find one another, and nobody else.
 #[derive(Debug)]
 pub(super) struct Files {
+    // Dropped before the directory in which its process may run.
+    pub(super) distribution: Arc<Distribution>,
     pub(super) directory: Directory,
     pub(super) node: String,
     layout: Layout,
     amqp: Port,
     dist: Port,
-    epmd: Port,
     management: Option<Port>,
     env: Vec<(String, String)>,
 }
 
 impl Files {
-    pub(super) fn create(options: RabbitMqOptions) -> Result<Self> {
+    pub(super) fn create(
+        options: RabbitMqOptions,
+        amqp: Port,
+        distribution: Arc<Distribution>,
+    ) -> Result<Self> {
         let layout = Layout::find()?;
         let directory = Directory::create("rabbitmq", options.keep)?;
-        let amqp = Port::free()?;
         let management = if options.management { Some(Port::free()?) } else { None };
         for name in ["home", "mnesia", "log", "schema", "generated", "conf.d"] {
             directory.make(name)?;
         }
-        let cookie =
-            directory.write("home/.erlang.cookie", format!("{:032X}", rand::random::<u128>()))?;
+        let cookie = directory.write("home/.erlang.cookie", distribution.cookie())?;
         std::fs::set_permissions(&cookie, PermissionsExt::from_mode(0o400))
             .context("protect the Erlang cookie")?;
         directory.write("rabbitmq-env.conf", "")?;
@@ -47,12 +57,12 @@ impl Files {
             if options.management { "[rabbitmq_management].\n" } else { "[].\n" },
         )?;
         Ok(Self {
-            node: format!("testbed-{}@localhost", amqp.number()),
+            distribution,
+            node: node_name(&amqp),
             directory,
             layout,
             amqp,
             dist: Port::free()?,
-            epmd: Port::free()?,
             management,
             env: options.env,
         })
@@ -66,10 +76,6 @@ impl Files {
         self.dist.number()
     }
 
-    pub(super) fn epmd_port(&self) -> u16 {
-        self.epmd.number()
-    }
-
     pub(super) fn management_port(&self) -> Option<u16> {
         self.management.as_ref().map(Port::number)
     }
@@ -79,7 +85,7 @@ impl Files {
         self.directory.join("log/output")
     }
 
-    pub(super) fn output(&self) -> Result<File> {
+    fn output(&self) -> Result<File> {
         let path = self.output_path();
         OpenOptions::new()
             .create(true)
@@ -87,6 +93,21 @@ impl Files {
             .mode(0o600)
             .open(&path)
             .with_context(|| format!("open {}", path.display()))
+    }
+
+    /// The server itself.
+    pub(super) fn server(&self) -> Result<Command> {
+        self.as_daemon(self.command("rabbitmq-server"))
+    }
+
+    /// The port mapper.
+    pub(super) fn epmd(&self) -> Result<Command> {
+        self.as_daemon(self.directory.command("epmd"))
+    }
+
+    fn as_daemon(&self, mut command: Command) -> Result<Command> {
+        command.stdin(Stdio::null()).stdout(self.output()?).stderr(self.output()?);
+        Ok(command)
     }
 
     /// One of RabbitMQ's scripts, told about this server and about no other on the machine.
@@ -107,7 +128,7 @@ impl Files {
             .env("LC_ALL", "C.UTF-8")
             .env("ERL_CRASH_DUMP", path("log/erl_crash.dump"))
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            .env("ERL_EPMD_PORT", self.epmd_port().to_string())
+            .env("ERL_EPMD_PORT", self.distribution.port().to_string())
             .env("RABBITMQ_NODENAME", &self.node)
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", self.amqp_port().to_string())
