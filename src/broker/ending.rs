@@ -100,7 +100,7 @@ impl ChannelCallback for ChannelWatch {
     async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), amqprs::error::Error> {
         self.ending.note(
             0,
-            "the broker cancelled the consumer: the queue was deleted, or its leader moved",
+            "the broker cancelled the consumer: the queue was deleted, or the node it is on went away",
         );
         Ok(())
     }

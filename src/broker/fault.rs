@@ -102,6 +102,11 @@ impl Fault {
             403 => {
                 (Kind::Refused, "; check the user name, the password and the user's permissions")
             }
+            // A classic queue is on one node of a cluster.
+            404 if text.contains("is down or inaccessible") => (
+                Kind::Refused,
+                "; until that node is back, nothing that is published reaches that queue",
+            ),
             404 => {
                 (Kind::Refused, "; declare it on the broker, or set rabbitmq.declare = \"create\"")
             }
