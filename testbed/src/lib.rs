@@ -2,8 +2,9 @@
 //!
 //! Tests, the demo and the benchmarks share this crate. [`RabbitMq`] and [`Postgres`] start servers from
 //! the distribution's packages on free loopback ports, each with its data in a directory of its own;
-//! several run at once, and none touches a server that the machine already runs. A [`Proxy`] between a
-//! client and a server delays, stalls, cuts and refuses. [`eventually()`] awaits a state with a deadline.
+//! several run at once, brokers also as [one cluster](RabbitMq::start_cluster), and none touches a server that
+//! the machine already runs. A [`Proxy`] between a client and a server delays, stalls, cuts and refuses.
+//! [`eventually()`] awaits a state with a deadline.
 //!
 //! # Nothing is left behind
 //!

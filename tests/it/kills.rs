@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::sleep;
 
-use crate::support::{Bed, Daemon, Load, Message, Scene, digests};
+use crate::support::{Bed, Load, Scene, counted_duplicates, lost_0_duplicates_0};
 
 /// `KILLS_SEED`, to repeat what has failed, or a new seed each time.
 fn seed() -> Result<u64> {
@@ -20,32 +20,6 @@ fn seed() -> Result<u64> {
 /// Waits up to so many milliseconds. No state is awaited: the moment of the fault is the test's own choice.
 async fn a_moment(random: &mut StdRng, most: u64) {
     sleep(Duration::from_millis(random.random_range(0..=most))).await;
-}
-
-/// Lets the daemon finish, and compares what is stored with what was published.
-async fn lost_0_duplicates_0(scene: &Scene, daemon: Daemon, published: &[Message]) -> Result<()> {
-    let events = i64::try_from(published.len())?;
-    scene.counts_at_least(events, "select count(*) from audit.events").await?;
-    scene.waits(&scene.queue(), 0).await?;
-    daemon.stops_cleanly().await?;
-    scene.waits(&scene.queue(), 0).await?;
-    let dead_letters = scene.ready(&scene.dead_letter_queue()).await?;
-    ensure!(dead_letters == 0, "{dead_letters} dead letters");
-    let twice =
-        "select count(*) from (select from audit.events group by event_id having count(*) > 1) ids";
-    ensure!(scene.number(twice).await? == 0, "ids are stored more than once");
-    ensure!(scene.number("select count(*) from audit.rejections").await? == 0, "rejections");
-
-    let wanted = digests(published.iter().map(|message| &message.body));
-    let stored = digests(&scene.bodies().await?);
-    let lost = wanted.iter().filter(|digest| stored.binary_search(digest).is_err()).count();
-    ensure!(stored == wanted, "{} published, {} stored, {lost} lost", wanted.len(), stored.len());
-    Ok(())
-}
-
-/// How many deliveries came again after they had been stored.
-async fn counted_duplicates(scene: &Scene) -> Result<i64> {
-    scene.number("select coalesce(sum(duplicates), 0)::int8 from audit.batches").await
 }
 
 const DAEMON_KILLS: usize = 200;

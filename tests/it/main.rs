@@ -22,6 +22,7 @@ mod evidence_is_safe;
 mod faults_sorted;
 mod half_open;
 mod kills;
+mod leader_moves;
 mod logs;
 mod long_outages;
 mod nothing_spins;

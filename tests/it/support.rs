@@ -1,5 +1,6 @@
 //! What the tests stand on: real servers, the real binary, and a publisher beside it.
 
+mod balance;
 mod bed;
 mod daemon;
 mod load;
@@ -9,6 +10,7 @@ mod scene;
 
 use std::time::Duration;
 
+pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
 pub use daemon::Daemon;
 pub use load::Load;

@@ -65,6 +65,23 @@ impl<'a> Load<'a> {
         self.scene.counts_at_least(events, "select count(*) from audit.events").await
     }
 
+    /// Awaits that the broker has confirmed so many more events than by now.
+    pub async fn confirms(&self, more: usize) -> Result<()> {
+        let wanted = self.confirmed() + more;
+        eventually(&format!("{wanted} events are confirmed"), PATIENCE, async || {
+            let confirmed = self.confirmed();
+            if confirmed >= wanted { Ok(()) } else { Err(confirmed) }
+        })
+        .await
+    }
+
+    /// Awaits that what is published from now on is confirmed and stored.
+    pub async fn goes_on(&self) -> Result<()> {
+        // A portion may be under way.
+        self.confirms(PORTION + 1).await?;
+        self.is_stored().await
+    }
+
     async fn publish(&self) -> Result<()> {
         let mut random = StdRng::seed_from_u64(self.seed);
         let mut pace = interval(PACE);

@@ -12,7 +12,7 @@ use bloodbank_audit::{
     config::AmqpUrl,
 };
 use sqlx::PgConnection;
-use testbed::eventually;
+use testbed::{Postgres, RabbitMq, eventually};
 use uuid::Uuid;
 
 use super::{Bed, Daemon, Message, PATIENCE, event};
@@ -29,9 +29,14 @@ pub struct Scene {
 impl Scene {
     /// A scene with an empty database.
     pub async fn set(bed: &Bed) -> Result<Scene> {
+        Scene::between(&bed.rabbitmq, &bed.postgres).await
+    }
+
+    /// The same on servers of another bed.
+    pub async fn between(rabbitmq: &RabbitMq, postgres: &Postgres) -> Result<Scene> {
         let name = format!("t{}", Uuid::new_v4().simple());
-        let database_url = bed.postgres.create_database(&name).await?;
-        Ok(Scene { name, amqp_url: bed.rabbitmq.amqp_url(), database_url, settings: Vec::new() })
+        let database_url = postgres.create_database(&name).await?;
+        Ok(Scene { name, amqp_url: rabbitmq.amqp_url(), database_url, settings: Vec::new() })
     }
 
     /// Configures the daemons of this scene: `section.key`, and the value as in the environment.
