@@ -70,14 +70,22 @@ fn members(directory: &Path, scope: Scope) -> Vec<Pid> {
         .collect()
 }
 
-/// Sends a signal to every process in scope and returns how many there were.
-fn signal_all(directory: &Path, scope: Scope, signal: Signal) -> usize {
+/// Sends a signal to every process in scope and returns which there were.
+fn signal_all(directory: &Path, scope: Scope, signal: Signal) -> Vec<Pid> {
     let members = members(directory, scope);
     for &pid in &members {
         // It may be gone by now, and that is what is wanted.
         let _ = kill(pid, signal);
     }
-    members.len()
+    members
+}
+
+/// Whether a process has let go of all it had. One that ends is no member any more before it has detached its shared
+/// memory, which the next Postgres would find in use.
+fn is_over(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, None | Some('Z' | 'X'))
 }
 
 /// Kills every process in scope and returns when none is left, zombies aside; gives up after 10 s.
@@ -85,9 +93,13 @@ fn signal_all(directory: &Path, scope: Scope, signal: Signal) -> usize {
 pub(crate) fn kill_all(directory: &Path, scope: Scope) {
     let started = Instant::now();
     let segments: Vec<PathBuf> = members(directory, scope).into_iter().flat_map(segments).collect();
-    while signal_all(directory, scope, Signal::SIGKILL) > 0
-        && started.elapsed() < Duration::from_secs(10)
-    {
+    let mut ending = Vec::new();
+    while started.elapsed() < Duration::from_secs(10) {
+        ending.extend(signal_all(directory, scope, Signal::SIGKILL));
+        ending.retain(|&pid| !is_over(pid));
+        if ending.is_empty() {
+            break;
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
     for segment in segments {
@@ -162,7 +174,7 @@ impl ServerProcess {
         self.signal(Signal::SIGSTOP)?;
         let mut stopped = 0;
         loop {
-            let now = signal_all(&self.directory, Scope::Server, Signal::SIGSTOP);
+            let now = signal_all(&self.directory, Scope::Server, Signal::SIGSTOP).len();
             if now <= stopped {
                 return Ok(());
             }
