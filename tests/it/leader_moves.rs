@@ -92,15 +92,15 @@ impl Classic {
         Ok(Classic { scene, daemon, events })
     }
 
-    /// Its node was killed. Nothing is routed to the queue, and publishers are told that all is well.
-    async fn is_away(&self) -> Result<()> {
+    /// The node was killed. Nothing is routed to the queue, and publishers are told that all is well.
+    async fn loses_it(&self) -> Result<()> {
         self.daemon.says("the broker cancelled the consumer", 1).await?;
         self.daemon.says("until that node is back", 1).await?;
         let unrouted: Vec<_> = (0..10).map(event).collect();
         self.scene.publish(&unrouted).await
     }
 
-    async fn comes_back(mut self) -> Result<()> {
+    async fn has_it_again(mut self) -> Result<()> {
         self.daemon.consumes(2).await?;
         self.events.extend((0..10).map(event));
         self.scene.publish(&self.events[10..]).await?;
@@ -142,9 +142,9 @@ async fn to_another_node_and_away_from_one_that_is_killed() -> Result<()> {
             load.confirms(100).await?;
             database.set(Mode::Forward).await;
             load.goes_on().await?;
-            classic.is_away().await?;
+            classic.loses_it().await?;
             second.start_again().await?;
-            classic.comes_back().await?;
+            classic.has_it_again().await?;
             lead(&scene, second).await?;
             load.goes_on().await
         })
