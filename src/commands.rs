@@ -17,6 +17,11 @@ pub mod settings;
 /// How long threads that block (name resolution, for one) may hold up the exit.
 const LAST_THREADS: Duration = Duration::from_secs(1);
 
+/// Worker threads. One event takes some ten microseconds of them, most of the rest is waiting for the two servers. One
+/// thread takes less, as no work is handed over (docs/performance.md), but then the client runs ahead of whoever counts
+/// what it brings, and a burst of large messages takes more memory.
+const WORKERS: usize = 2;
+
 /// Stack of each worker thread, in bytes; memory is only taken for what is used of it. The AMQP client decodes header
 /// tables recursively, and 128 KiB of them, a frame, can hold 18,000 levels: with the usual 2 MiB, one such message
 /// would end the process each time that it is delivered.
@@ -36,6 +41,7 @@ where
     let handle = logs.handle();
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(WORKERS)
             .enable_all()
             .thread_stack_size(WORKER_STACK)
             .build()?;

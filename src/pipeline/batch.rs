@@ -3,6 +3,8 @@
 //! There is no timer. On an idle bus a batch is one event, and waits for nothing; on a busy one batches grow until
 //! commits keep up.
 
+use std::convert::Infallible;
+
 use tokio::sync::mpsc;
 use tracing::warn;
 
@@ -22,39 +24,74 @@ pub struct Limits {
 }
 
 /// Makes batches of deliveries.
-pub(super) struct Gatherer {
+pub(super) struct Gatherer<'a> {
     arrived: mpsc::Receiver<Delivery>,
-    /// Has to begin the next batch.
-    next: Option<Delivery>,
+    rules: &'a Rules,
+    /// The next batch so far.
+    entries: Vec<Entry>,
+    size: usize,
+    /// Whether the next batch takes nothing more.
+    closed: bool,
+    /// Has to begin the batch after it.
+    later: Option<Delivery>,
 }
 
-impl Gatherer {
-    pub fn new(arrived: mpsc::Receiver<Delivery>) -> Gatherer {
-        Gatherer { arrived, next: None }
+impl<'a> Gatherer<'a> {
+    pub fn new(arrived: mpsc::Receiver<Delivery>, rules: &'a Rules) -> Gatherer<'a> {
+        Gatherer { arrived, rules, entries: Vec::new(), size: 0, closed: false, later: None }
     }
 
-    /// Waits for a delivery, takes those that have arrived with it, and understands them. `None` when no more will come.
-    ///
-    /// One that the queue has counted often is a batch by itself: whatever it does, those before it are settled.
-    pub async fn gather(&mut self, rules: &Rules) -> Option<Batch> {
-        let Limits { events, bytes } = rules.limits;
-        let first = match self.next.take() {
-            Some(delivery) => delivery,
-            None => self.arrived.recv().await?,
-        };
-        let alone = rules.bounds.is_wary_of(&first);
-        let mut size = first.size();
-        let mut entries = vec![enter(first, rules)];
-        while !alone && entries.len() < events && size < bytes {
-            let Ok(delivery) = self.arrived.try_recv() else { break };
-            if rules.bounds.is_wary_of(&delivery) {
-                self.next = Some(delivery);
-                break;
-            }
-            size += delivery.size();
-            entries.push(enter(delivery, rules));
+    /// Waits for a delivery and takes those that have arrived with it. `None` when no more will come.
+    pub async fn gather(&mut self) -> Option<Batch> {
+        if self.entries.is_empty() {
+            let first = match self.later.take() {
+                Some(delivery) => delivery,
+                None => self.arrived.recv().await?,
+            };
+            self.enter(first);
         }
-        Some(Batch::new(entries))
+        while !self.closed
+            && let Ok(delivery) = self.arrived.try_recv()
+        {
+            self.enter(delivery);
+        }
+        (self.size, self.closed) = (0, false);
+        Some(Batch::new(std::mem::take(&mut self.entries)))
+    }
+
+    /// Takes and understands what arrives while `work` is waiting for the database.
+    pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = self.fill() => match never {},
+        }
+    }
+
+    /// May be dropped at any time: what was taken is kept.
+    async fn fill(&mut self) -> Infallible {
+        if let Some(delivery) = self.later.take() {
+            self.enter(delivery);
+        }
+        while !self.closed
+            && let Some(delivery) = self.arrived.recv().await
+        {
+            self.enter(delivery);
+        }
+        std::future::pending().await
+    }
+
+    /// One that the queue has counted often is a batch by itself: whatever it does, those before it are settled.
+    fn enter(&mut self, delivery: Delivery) {
+        let Limits { events, bytes } = self.rules.limits;
+        let alone = self.rules.bounds.is_wary_of(&delivery);
+        if alone && !self.entries.is_empty() {
+            (self.later, self.closed) = (Some(delivery), true);
+            return;
+        }
+        self.size += delivery.size();
+        self.entries.push(enter(delivery, self.rules));
+        self.closed = alone || self.entries.len() >= events || self.size >= bytes;
     }
 }
 

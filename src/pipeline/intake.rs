@@ -44,15 +44,19 @@ impl<S: Source> Intake<S> {
         let mut stopping = false;
         let mut overfull = false;
         loop {
+            if !stopping && self.stop.is_cancelled() {
+                stopping = true;
+                self.source.cancel();
+            }
+            if self.deliveries.is_closed() {
+                return Ended::Unread(self.source.ending());
+            }
+            // Deliveries first: what else may happen is looked for above, and waited for only where none is there.
             let delivery = tokio::select! {
                 biased;
-                () = self.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    self.source.cancel();
-                    continue;
-                }
-                () = self.deliveries.closed() => return Ended::Unread(self.source.ending()),
                 delivery = self.source.next() => delivery,
+                () = self.stop.cancelled(), if !stopping => continue,
+                () = self.deliveries.closed() => continue,
             };
             let delivery = match delivery {
                 // Read to be let go of: nothing else keeps it out of the client's memory.

@@ -44,14 +44,14 @@ pub(super) async fn run(
     tally: &Tally,
     lost: CancellationToken,
 ) -> Result<Ended, Stopped> {
-    let mut gatherer = Gatherer::new(arrived);
-    while let Some(batch) = gatherer.gather(rules).await {
+    let mut gatherer = Gatherer::new(arrived, rules);
+    while let Some(batch) = gatherer.gather().await {
         let mut waiting = VecDeque::from([batch]);
         while let Some(batch) = waiting.pop_front() {
             if lost.is_cancelled() {
                 return Ok(Ended::Done);
             }
-            match settle(writer, batch, rules, &lost).await? {
+            match gatherer.beside(settle(writer, batch, rules, &lost)).await? {
                 Settled::Committed(batch, commit) => {
                     tally.count(&commit);
                     hand.settle(batch.entries().iter().map(Entry::delivery));
