@@ -7,8 +7,10 @@
 
 mod append;
 mod batch;
+mod columns;
 mod connect;
 mod contract;
+mod copy;
 mod coverage;
 mod dedupe;
 mod fault;

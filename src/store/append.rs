@@ -7,10 +7,11 @@ use uuid::Uuid;
 use super::{
     Commit, Entry, Fault, Kind,
     batch::HeaderKey,
+    columns::{Columns, insert_events},
     dedupe::{self, Verdict},
     link::{Link, answered},
     rejections::Rejections,
-    rows::{Rows, insert_events, whole},
+    rows::{Rows, whole},
 };
 use crate::event::{Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
 
@@ -23,10 +24,10 @@ pub(super) enum Outcome {
     Known,
 }
 
-/// Header and events in one statement, which is its own transaction: one round trip.
+/// A batch of events alone that is not in doubt, and of which nothing is known to be stored.
 ///
-/// Only for batches of events alone that are not in doubt.
-pub(super) async fn in_one_statement(
+/// A small one is one statement with its header, which is its own transaction: one round trip.
+pub(super) async fn at_once(
     link: &mut Link,
     key: HeaderKey,
     first_seq: i64,
@@ -36,6 +37,10 @@ pub(super) async fn in_one_statement(
     for entry in entries {
         rows.push(entry.event(), None);
     }
+    if rows.are_many() {
+        return in_a_transaction(link, key, first_seq, &rows, &Rejections::default(), 0).await;
+    }
+    let columns = Columns::of(rows.iter());
     let statement = sqlx::query(concat!(
         "with header as (
              insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes)
@@ -43,7 +48,7 @@ pub(super) async fn in_one_statement(
          ) ",
         insert_events!()
     ));
-    let insert = rows
+    let insert = columns
         .bind(statement, first_seq)
         .bind(key.lane)
         .bind(key.number)
@@ -56,10 +61,8 @@ pub(super) async fn in_one_statement(
     }
 }
 
-/// The same in a transaction that first compares the batch with what is stored since `since`, and can hold
-/// rejections. It also settles a batch in doubt: its header is a duplicate if the earlier attempt committed, and
-/// where that attempt is still under way the header waits for it.
-pub(super) async fn in_a_transaction(
+/// A batch that may hold rejections, after it was compared with what is stored since `since`.
+pub(super) async fn compared(
     link: &mut Link,
     key: HeaderKey,
     first_seq: i64,
@@ -79,13 +82,25 @@ pub(super) async fn in_a_transaction(
             (Entry::Event(_), Verdict::Duplicate) => duplicates += 1,
         }
     }
+    in_a_transaction(link, key, first_seq, &rows, &rejections, duplicates).await
+}
+
+/// The header first. It settles a batch in doubt: it is a duplicate if the earlier attempt committed, and where that
+/// attempt is still under way it waits for it.
+async fn in_a_transaction(
+    link: &mut Link,
+    key: HeaderKey,
+    first_seq: i64,
+    rows: &Rows<'_>,
+    rejections: &Rejections<'_>,
+    duplicates: usize,
+) -> Result<Outcome, Fault> {
     let commit = Commit {
         events: rows.len(),
         conflicts: rows.conflicts(),
         duplicates,
         rejections: rejections.len(),
     };
-
     let patience = link.patience;
     let mut transaction = answered(patience, link.connection.begin()).await?;
     let header = insert_header(&mut transaction, key, first_seq, &commit, rows.body_bytes());
@@ -95,10 +110,9 @@ pub(super) async fn in_a_transaction(
         return Ok(Outcome::Committed(answered(patience, before).await?));
     }
     if rows.len() > 0 {
-        let insert = rows.bind(sqlx::query(insert_events!()), first_seq);
-        match answered(patience, insert.execute(&mut *transaction)).await {
-            Ok(_) => {}
-            // Another writer stored one of these after the comparison.
+        match answered(patience, rows.insert(&mut transaction, first_seq)).await {
+            Ok(()) => {}
+            // Another writer stored one of these.
             Err(error) if is_known(&error) => {
                 answered(patience, transaction.rollback()).await?;
                 return Ok(Outcome::Known);
@@ -153,8 +167,7 @@ pub(super) async fn rehearse(
     answered(patience, insert_header(&mut transaction, key, 0, &commit, 0)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);
     answered(patience, rejected).await?;
-    let insert = rows.bind(sqlx::query(insert_events!()), 0);
-    let inserted = answered(patience, insert.execute(&mut *transaction)).await;
+    let inserted = answered(patience, rows.insert(&mut transaction, 0)).await;
     let fault = inserted.err().map(Fault::of_rows).filter(|fault| fault.kind != Kind::Refused);
     match fault {
         Some(fault) => Err(fault),

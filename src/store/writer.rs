@@ -125,15 +125,14 @@ impl Writer {
         let link = &mut lane.link;
         let mut outcome = Outcome::Known;
         if !looks_first {
-            outcome = append::in_one_statement(link, key, first_seq, batch.entries()).await?;
+            outcome = append::at_once(link, key, first_seq, batch.entries()).await?;
         }
         let since = elsewhere.unwrap_or(span.from);
         let mut comparisons = 0;
         while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
             comparisons += 1;
             let entries = batch.entries();
-            outcome = append::in_a_transaction(link, key, first_seq, entries, since, rejected_body)
-                .await?;
+            outcome = append::compared(link, key, first_seq, entries, since, rejected_body).await?;
         }
         let Outcome::Committed(commit) = outcome else {
             return Err(Fault::unavailable("other writers keep storing the ids of this batch"));

@@ -17,6 +17,7 @@ mod byte_for_byte;
 mod clean_stop;
 mod config;
 mod connecting;
+mod copied;
 mod coverage;
 mod evidence_is_safe;
 mod faults_sorted;

@@ -52,6 +52,10 @@ impl Scene {
         self
     }
 
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
     pub fn exchange(&self) -> String {
         format!("{}.events", self.name)
     }
