@@ -3,6 +3,7 @@
 //! Data walks one way: delivery → event → batch → commit → ack. `ARCHITECTURE.md` at the repository's root
 //! follows one event and one outage through the modules below.
 
+pub mod allocator;
 pub mod backoff;
 pub mod broker;
 pub mod cli;

@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use bloodbank_audit::allocator;
 use bloodbank_audit::cli::{Cli, Command};
 use bloodbank_audit::commands::with_runtime;
 use bloodbank_audit::config::Environment;
 
 fn main() -> ExitCode {
+    allocator::settle();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit,

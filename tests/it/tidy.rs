@@ -28,6 +28,7 @@ const ALONE: &[(&str, &[&str])] = &[
     // The configuration checks the URL with the parser that will read it.
     ("sqlx", &["src/store/", "src/config/postgres_url.rs"]),
     ("signal_hook", &["src/signals.rs"]),
+    ("libc", &["src/allocator.rs"]),
     ("clap", &["src/cli.rs", "src/commands/"]),
     ("figment", &["src/config/", "src/config.rs"]),
 ];
@@ -150,6 +151,18 @@ fn libraries_are_known_where_they_belong() {
                 });
                 let allowed = places.iter().any(|place| name.starts_with(place));
                 assert!(!known || allowed, "{name}:{line}: {library} belongs to {places:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_unsafe_stands_in_one_place() {
+    for folder in ["src", "testbed/src", "xtask/src"] {
+        for (name, text) in sources(folder) {
+            for (line, text) in code(&text) {
+                let allowed = name == "src/allocator.rs";
+                assert!(allowed || !text.contains("unsafe"), "{name}:{line}");
             }
         }
     }
