@@ -1,6 +1,8 @@
 //! A cluster of brokers, of which the daemon knows one: the queue's leader moves to another node, its node dies, the
 //! daemon's own node dies, is stopped and drained. Nothing is lost, nothing is stored twice, nothing is dead-lettered.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use testbed::{
@@ -22,30 +24,30 @@ async fn servers() -> Result<([RabbitMq; 3], Postgres)> {
 #[derive(Debug, PartialEq, Deserialize)]
 struct Replicated {
     name: String,
-    leader: String,
-    members: Vec<String>,
-    online: Vec<String>,
+    members: BTreeSet<String>,
+    online: BTreeSet<String>,
 }
 
-/// Expects that each of these brokers holds a copy of both queues, the first their leaders.
+/// Awaits that each of these brokers holds a copy of both queues.
 async fn on_all_nodes(scene: &Scene, brokers: &[RabbitMq]) -> Result<()> {
-    let ask = ["list_queues", "name", "leader", "members", "online", "--formatter", "json"];
-    let mut queues: Vec<Replicated> = serde_json::from_str(&brokers[0].ctl(&ask).await?)?;
-    queues.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut nodes: Vec<_> = brokers.iter().map(|broker| broker.node().to_owned()).collect();
-    nodes.sort_unstable();
-    for queue in &mut queues {
-        queue.members.sort_unstable();
-        queue.online.sort_unstable();
-    }
-    let replicated = |name| Replicated {
+    let nodes: BTreeSet<_> = brokers.iter().map(|broker| broker.node().to_owned()).collect();
+    let wanted = [scene.queue(), scene.dead_letter_queue()].map(|name| Replicated {
         name,
-        leader: brokers[0].node().to_owned(),
         members: nodes.clone(),
         online: nodes.clone(),
+    });
+    let look = async || -> Result<Vec<Replicated>> {
+        let ask = ["list_queues", "name", "members", "online", "--formatter", "json"];
+        let mut queues: Vec<Replicated> = serde_json::from_str(&brokers[0].ctl(&ask).await?)?;
+        queues.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(queues)
     };
-    assert_eq!(queues, [replicated(scene.queue()), replicated(scene.dead_letter_queue())]);
-    Ok(())
+    eventually("a copy of each queue on each node", PATIENCE, async || match look().await {
+        Ok(found) if found == wanted => Ok(()),
+        Ok(found) => Err(format!("{found:?}")),
+        Err(error) => Err(format!("{error:#}")),
+    })
+    .await
 }
 
 /// Has every broker save that it holds copies of the queues. RabbitMQ does so half a second later; killed before that,
@@ -197,6 +199,7 @@ async fn away_from_the_daemons_own_node() -> Result<()> {
     let ctl = async |arguments: &[&str]| own.ctl(arguments).await.map(drop);
     let published = Load::new(&elsewhere, 2)
         .under(async |load| {
+            lead(&scene, own).await?;
             let kill = async || {
                 own.kill();
                 Ok(())

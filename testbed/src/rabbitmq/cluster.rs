@@ -11,7 +11,8 @@ use super::{RabbitMq, RabbitMqOptions};
 use crate::Port;
 
 impl RabbitMq {
-    /// Starts `N` servers at once, all alike, and returns when they are one cluster.
+    /// Starts `N` servers at once, all alike, and returns when they are one cluster. A start may take `N` times as
+    /// long as the options say.
     ///
     /// Each has ports, data and a directory of its own, and is broken and started again by itself; where all were
     /// stopped, they have to be started together. They share a port mapper, which runs in the directory of one of
@@ -31,8 +32,10 @@ impl RabbitMq {
     /// # Errors
     /// As [`start`](Self::start), for any of them; then none is left.
     pub async fn start_cluster<const N: usize>(options: RabbitMqOptions) -> Result<[Self; N]> {
+        let start_within = options.start_within * u32::try_from(N)?;
         let ports: Vec<Port> = (0..N).map(|_| Port::free()).collect::<Result<_>>()?;
         let options = options
+            .start_within(start_within)
             .conf("cluster_formation.peer_discovery_backend = classic_config")
             // A lock lets one after the other look for peers; the first finds none, and would look for five seconds.
             .conf("cluster_formation.discovery_retry_limit = 1");
