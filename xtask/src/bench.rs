@@ -3,22 +3,23 @@
 //! Figures are CPU time and ratios within one run first, and rates second: on a shared machine only those are steady.
 
 mod beside;
-mod bus;
-mod cpu;
-mod database;
+pub mod bus;
+pub mod cpu;
+pub mod database;
 mod drain;
-mod envelope;
+pub mod envelope;
 mod figure;
 mod growth;
 mod latency;
-mod machine;
+pub mod machine;
 mod meter;
 mod observer;
 mod profile;
 mod release;
 mod report;
 mod scale;
-mod scene;
+pub mod scene;
+pub mod space;
 mod table;
 mod targets;
 
@@ -73,23 +74,30 @@ pub struct Options {
     /// Write a profile of the daemon's CPU time while it drains there, taken with perf
     #[arg(long, value_name = "FILE")]
     profile: Option<PathBuf>,
-    /// A configuration key of the daemon that differs from the default: `ingest.batch_events=500`
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
-    settings: Vec<(String, String)>,
-    /// A setting of PostgreSQL that differs from the default: `wal_compression=lz4`
-    #[arg(long = "postgres", value_name = "NAME=VALUE", value_parser = key_and_value)]
-    postgres: Vec<(String, String)>,
-    /// Tiny numbers and the debug build, to see that this works; the figures mean nothing
-    #[arg(long)]
-    quick: bool,
-    /// Leave the servers' data and the logs behind
-    #[arg(long)]
-    keep: bool,
+    #[command(flatten)]
+    scene: scene::Options,
 }
 
-fn key_and_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("not of the form NAME=VALUE")?;
-    Ok((key.to_owned(), value.to_owned()))
+/// Runs this with optimised builds, unless it is to be quick, and ends before its end where a signal comes.
+///
+/// # Errors
+/// Those of the work, and when it cannot be begun.
+pub fn run(
+    options: &scene::Options,
+    screen: &Screen,
+    work: impl Future<Output = Result<ExitCode>>,
+) -> Result<ExitCode> {
+    if !options.quick && cfg!(debug_assertions) {
+        return release::run_again();
+    }
+    interruptible(screen, async |stop| {
+        // Half of a measurement is none.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
+            outcome = work => outcome,
+        }
+    })
 }
 
 impl Options {
@@ -100,25 +108,15 @@ impl Options {
         if self.profile.is_some() && !self.scenarios.is_empty() && none_drains {
             bail!("--profile is taken of a drain: ask for drain too");
         }
-        if !self.quick && cfg!(debug_assertions) {
-            return release::run_again();
-        }
         let screen = Screen::new();
-        interruptible(&screen, async |stop| {
-            // Half of a measurement is none.
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
-                outcome = self.measure(&screen) => outcome,
-            }
-        })
+        run(&self.scene, &screen, self.measure(&screen))
     }
 
     async fn measure(&self, screen: &Screen) -> Result<ExitCode> {
         screen.line(screen.bold("bloodbank-audit, measured"));
         let scale = Scale::of(self);
         ensure_installed(&[Package::RabbitMq, Package::Postgres]).await?;
-        let scene = Scene::set(screen, self, &scale).await?;
+        let scene = Scene::set(screen, &self.scene).await?;
         let mut report = Report::new(&scene, &scale).await?;
         report.print_head(screen);
         let asks_for = |scenario| self.scenarios.is_empty() || self.scenarios.contains(&scenario);

@@ -1,4 +1,5 @@
-//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `bench`.
+//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `bench`,
+//! `memory`.
 
 mod bench;
 mod cargo;
@@ -9,6 +10,7 @@ mod interruptible;
 mod latency;
 mod lint;
 mod live;
+mod memory;
 mod samples;
 mod screen;
 mod soak;
@@ -38,6 +40,8 @@ enum Word {
     Soak(soak::Options),
     /// Measure rate, latency, memory and size, beside what else could do the work
     Bench(bench::Options),
+    /// Show that the daemon's memory stays in its bounds: 8 GB of large bodies, a million small ones
+    Memory(memory::Options),
     /// Run every test, on private servers
     Test(test::Options),
     /// Check format, clippy and documentation, with warnings denied
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Word::Up(options) => options.run(),
         Word::Soak(options) => options.run(),
         Word::Bench(options) => options.run(),
+        Word::Memory(options) => options.run(),
         Word::Test(options) => options.run(),
         Word::Lint(options) => options.run(),
     };

@@ -11,13 +11,14 @@ use bloodbank_audit::broker::{
 };
 use serde::Serialize;
 
-use super::envelope;
+use super::envelope::{self, Message};
 use crate::stage::queue;
 
 /// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-/// Most publishes that wait for their confirm.
+/// Most publishes that wait for their confirm, and most bytes of their bodies.
 const IN_FLIGHT: usize = 2_000;
+const BYTES_IN_FLIGHT: usize = 64 << 20;
 
 /// The type of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -102,20 +103,31 @@ impl Bus {
     /// # Errors
     /// When the broker does not.
     pub async fn fill(&self, events: u32) -> Result<()> {
+        self.publish((0..events).map(|_| envelope::message())).await
+    }
+
+    /// Publishes these, each made when its turn comes, and returns when the broker has taken all of them.
+    ///
+    /// # Errors
+    /// When the broker does not.
+    pub async fn publish(&self, messages: impl Iterator<Item = Message>) -> Result<()> {
         let publisher = self.publisher().await?;
-        let mut unconfirmed: VecDeque<Confirmation> = VecDeque::with_capacity(IN_FLIGHT);
-        for _ in 0..events {
-            if unconfirmed.len() == IN_FLIGHT
-                && let Some(first) = unconfirmed.pop_front()
+        let mut unconfirmed: VecDeque<(usize, Confirmation)> = VecDeque::with_capacity(IN_FLIGHT);
+        let mut bytes = 0;
+        for message in messages {
+            while (unconfirmed.len() >= IN_FLIGHT || bytes >= BYTES_IN_FLIGHT)
+                && let Some((size, first)) = unconfirmed.pop_front()
             {
                 ensure!(first.taken().await?, "the broker refuses an event");
+                bytes -= size;
             }
-            let message = envelope::message();
+            let size = message.body.len();
             let key = envelope::ROUTING_KEY;
             let sent = publisher.publish(&self.exchange, key, &message.properties, message.body);
-            unconfirmed.push_back(sent.await?);
+            unconfirmed.push_back((size, sent.await?));
+            bytes += size;
         }
-        for confirmation in unconfirmed {
+        for (_, confirmation) in unconfirmed {
             ensure!(confirmation.taken().await?, "the broker refuses an event");
         }
         publisher.close().await;
@@ -128,6 +140,14 @@ impl Bus {
     /// When the broker cannot be asked.
     pub async fn depth(&self) -> Result<u32> {
         Ok(queue::depth(&self.address, &self.queue).await?.ready)
+    }
+
+    /// Messages that were dead-lettered.
+    ///
+    /// # Errors
+    /// When the broker cannot be asked.
+    pub async fn dead_letters(&self) -> Result<u32> {
+        Ok(queue::depth(&self.address, &self.topology().dead_letter_queue).await?.ready)
     }
 
     /// Returns once the daemon consumes it.

@@ -17,6 +17,11 @@ pub struct Message {
 
 /// An event as the bus's usual publisher sends it, with a random (version 4) id.
 pub fn message() -> Message {
+    message_of(BODY_BYTES, "the quick brown fox jumps over the lazy dog and ")
+}
+
+/// The same with a body of so many bytes, filled up with a text of letters and digits.
+pub fn message_of(bytes: usize, text: &str) -> Message {
     let (id, parent) = (Uuid::new_v4(), Uuid::new_v4());
     let mut body = format!(
         concat!(
@@ -29,9 +34,10 @@ pub fn message() -> Message {
         id, parent
     );
     const END: &str = r#""}}"#;
-    const WORDS: &str = "the quick brown fox jumps over the lazy dog and ";
-    let missing = BODY_BYTES.saturating_sub(body.len() + END.len());
-    body.extend(WORDS.chars().cycle().take(missing));
+    let missing = bytes.saturating_sub(body.len() + END.len());
+    body.reserve_exact(missing + END.len());
+    body.push_str(&text.repeat(missing / text.len()));
+    body.push_str(&text[..missing % text.len()]);
     body.push_str(END);
     let properties = Properties {
         content_type: Some("application/json".to_owned()),

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::process::Command;
 
 use super::bus::Kind;
 use super::database::{self, Database};
 use super::drain::{self, Sample};
-use super::figure::{Figure, plain};
+use super::figure::Figure;
 use super::scale::Scale;
 use super::scene::Scene;
+use super::space;
 use crate::figures::count;
 use crate::screen::Screen;
 
@@ -68,22 +68,8 @@ pub async fn measure(screen: &Screen, scene: &Scene, scale: &Scale) -> Result<Gr
 async fn ensure_space(scene: &Scene, scale: &Scale) -> Result<()> {
     let largest = scale.growth.iter().max().copied().unwrap_or_default();
     let needed = (scale.growth.iter().sum::<u64>() + largest) * ROW_BYTES + (4 << 30);
-    let mut df = Command::new("df");
-    df.args(["--output=avail", "--block-size=1"]).arg(scene.postgres.data_dir());
-    let output = df.output().await.context("run df")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let free: u64 = said.lines().nth(1).context("df says nothing")?.trim().parse()?;
-    if free < needed {
-        let gigabytes = |bytes: u64| plain(bytes as f64 / 1e9);
-        bail!(
-            "growth beside {} rows takes {} GB below {}, where {} are free: ask for fewer rows",
-            count(largest),
-            gigabytes(needed),
-            scene.postgres.directory().display(),
-            gigabytes(free)
-        );
-    }
-    Ok(())
+    let what = format!("growth beside {} rows", count(largest));
+    space::ensure(scene, needed, &what).await.context("ask for fewer rows")
 }
 
 async fn template(scene: &Scene, scale: &Scale, rows: u64) -> Result<Database> {

@@ -35,7 +35,7 @@ pub struct Scale {
 impl Scale {
     /// As asked for.
     pub fn of(options: &Options) -> Self {
-        if options.quick {
+        if options.scene.quick {
             return Self {
                 runs: 1,
                 events: 2_000,

@@ -9,11 +9,34 @@ use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 
 use super::bus::Bus;
 use super::database::Database;
-use super::scale::Scale;
-use super::{Options, release};
+use super::release;
 use crate::figures;
 use crate::screen::Screen;
 use crate::stage::{Daemon, Launch};
+
+/// How they differ from the usual.
+#[derive(Debug, clap::Args)]
+// Clap names a group after the type, and those who take this in are called the same.
+#[group(skip)]
+pub struct Options {
+    /// A configuration key of the daemon that differs from the default: `ingest.batch_events=500`
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_and_value)]
+    pub settings: Vec<(String, String)>,
+    /// A setting of PostgreSQL that differs from the default: `wal_compression=lz4`
+    #[arg(long = "postgres", value_name = "NAME=VALUE", value_parser = key_and_value)]
+    pub postgres: Vec<(String, String)>,
+    /// Tiny numbers and the debug build, to see that this works; the figures mean nothing
+    #[arg(long)]
+    pub quick: bool,
+    /// Leave the servers' data and the logs behind
+    #[arg(long)]
+    pub keep: bool,
+}
+
+fn key_and_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("not of the form NAME=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
 
 /// A running broker, a running database server, and where the daemon is.
 pub struct Scene {
@@ -33,7 +56,7 @@ impl Scene {
     ///
     /// # Errors
     /// The first thing that fails.
-    pub async fn set(screen: &Screen, options: &Options, scale: &Scale) -> Result<Self> {
+    pub async fn set(screen: &Screen, options: &Options) -> Result<Self> {
         let (mut rabbitmq, mut postgres) = (RabbitMqOptions::default(), PostgresOptions::default());
         if options.keep {
             (rabbitmq, postgres) = (rabbitmq.keep(), postgres.keep());
@@ -43,7 +66,7 @@ impl Scene {
         }
         let started = Instant::now();
         let building = async {
-            match scale.quick {
+            match options.quick {
                 true => Daemon::prepare(false)?.build().await,
                 false => tokio::task::spawn_blocking(release::build)
                     .await
