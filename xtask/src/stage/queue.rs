@@ -32,6 +32,8 @@ pub async fn depth(address: &Address, queue: &str) -> Result<Depth> {
         let (connection, channel) = open(address).await?;
         let declare = QueueDeclareArguments::new(queue).passive(true).finish();
         let found = channel.queue_declare(declare).await;
+        // Its own end first: dropped with the connection gone, it would ask that for it, and die of it at our end.
+        let _ = channel.close().await;
         let _ = connection.close().await;
         let (_, ready, consumers) = found?.context("the broker says nothing about it")?;
         Ok(Depth { ready, consumers })
