@@ -25,7 +25,7 @@ pub struct Options {
     /// What PostgreSQL does; one after the other where nothing is named
     #[arg(long, value_enum, value_name = "HOW,…", value_delimiter = ',')]
     database: Vec<Postgres>,
-    /// Large bodies; 1000 of 8 MiB take 25 GB of the disk [default: 1000, with --quick 40]
+    /// Large bodies; 1000 of 8 MiB take 25 GB of the disk [default: 1000, with --quick 12]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     large: Option<u32>,
     /// Small bodies, of 600 bytes [default: 1000000, with --quick 3000]
@@ -90,7 +90,7 @@ impl Options {
 
     fn cases(&self) -> Vec<Case> {
         let quick = self.scene.quick;
-        let (large, small) = if quick { (40, 3_000) } else { (1_000, 1_000_000) };
+        let (large, small) = if quick { (12, 3_000) } else { (1_000, 1_000_000) };
         let scale = Scale {
             large: self.large.unwrap_or(large),
             small: self.small.unwrap_or(small),
