@@ -123,7 +123,8 @@ async fn in_a_transaction(
     if rejections.len() > 0 {
         answered(patience, rejections.insert(key).execute(&mut *transaction)).await?;
     }
-    answered(patience, transaction.commit()).await?;
+    // A trigger or a constraint of the user's own may be deferred to this.
+    answered(patience, transaction.commit()).await.map_err(Fault::of_rows)?;
     Ok(Outcome::Committed(commit))
 }
 

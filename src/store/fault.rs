@@ -73,7 +73,7 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl Fault {
-    /// A fault of inserting rows, the only one that can be [`Kind::Refused`].
+    /// A fault of inserting rows or of committing them, the only one that can be [`Kind::Refused`].
     pub(super) fn of_rows(error: sqlx::Error) -> Fault {
         match &error {
             sqlx::Error::Database(answer) => match answer.try_downcast_ref::<PgDatabaseError>() {

@@ -29,6 +29,7 @@ mod long_outages;
 mod nothing_spins;
 mod one_place;
 mod outages;
+mod own_rules;
 mod schema;
 mod stop_anytime;
 mod stored_once;

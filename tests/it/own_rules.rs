@@ -1,0 +1,59 @@
+//! An operator's own rules on `audit.events`, met by a batch that is large enough to be copied.
+
+use anyhow::Result;
+use sqlx::PgConnection;
+
+use crate::support::{Bed, Message, Scene, event};
+
+fn events(count: usize) -> Vec<Message> {
+    (0..count).map(event).collect()
+}
+
+fn refused() -> Message {
+    Message { routing_key: "refused".to_owned(), ..event(0) }
+}
+
+/// Publishes while no row gets in: what is not stored with the first of them is one batch.
+async fn publish_as_one(scene: &Scene, sql: &mut PgConnection, messages: &[Message]) -> Result<()> {
+    sqlx::raw_sql("begin; lock table audit.events in share mode").execute(&mut *sql).await?;
+    scene.publish(messages).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    sqlx::raw_sql("commit").execute(sql).await?;
+    Ok(())
+}
+
+/// Expects that these are stored and one is rejected, and says with which code.
+async fn rejects_one(scene: &Scene, good: &[Message]) -> Result<String> {
+    scene.stored_exactly(good).await?;
+    scene.waits(&scene.dead_letter_queue(), 1).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    let mut sql = scene.sql().await?;
+    let code = "select sqlstate from audit.rejections where reason = 'refused'";
+    Ok(sqlx::query_scalar(code).fetch_one(&mut sql).await?)
+}
+
+/// It speaks at the commit, where the rows are in already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deferred_trigger_that_raises_refuses_one_event() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let mut good = scene.opens_the_window(&daemon).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "create function public.own_trigger() returns trigger language plpgsql as $$
+             begin
+                 if new.routing_key = 'refused' then raise exception 'not this one'; end if;
+                 return new;
+             end $$;
+         create constraint trigger own_trigger after insert on audit.events deferrable initially deferred
+             for each row execute function public.own_trigger();",
+    )
+    .execute(&mut sql)
+    .await?;
+    let mut mixed = events(300);
+    good.extend(mixed.clone());
+    mixed.insert(150, refused());
+    publish_as_one(&scene, &mut sql, &mixed).await?;
+    assert_eq!(rejects_one(&scene, &good).await?, "P0001");
+    daemon.stops_cleanly().await
+}
