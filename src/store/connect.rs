@@ -66,7 +66,8 @@ impl Settings {
 /// the database's defaults are others. Settings are set here, not in the startup packet, which poolers refuse.
 ///
 /// A transaction of a daemon that has gone silent ends by itself: its rows are in the way of whoever stores the same
-/// events meanwhile.
+/// events meanwhile. Nothing but answers is asked for: what a trigger says of each row nobody reads while rows are copied,
+/// so that both sides could wait for each other.
 async fn prepare_session(
     connection: &mut PgConnection,
     statement_timeout: Duration,
@@ -76,6 +77,7 @@ async fn prepare_session(
                 set_config('statement_timeout', $1, false),
                 set_config('idle_in_transaction_session_timeout', $1, false),
                 set_config('lock_timeout', '0', false),
+                set_config('client_min_messages', 'error', false),
                 set_config('default_transaction_isolation', 'read committed', false),
                 case when current_setting('synchronous_commit') = 'off'
                      then set_config('synchronous_commit', 'on', false) end",

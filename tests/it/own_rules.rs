@@ -57,3 +57,31 @@ async fn a_deferred_trigger_that_raises_refuses_one_event() -> Result<()> {
     assert_eq!(rejects_one(&scene, &good).await?, "P0001");
     daemon.stops_cleanly().await
 }
+
+/// Who copies does not read meanwhile, so the server could wait for it for ever, and it for the server.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_talks_of_each_row_holds_nothing_up() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?.with("postgres.statement_timeout", "5s");
+    let daemon = scene.daemon().await?;
+    let mut messages = scene.opens_the_window(&daemon).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "create function public.own_trigger() returns trigger language plpgsql as $$
+             begin raise warning 'here comes %, % and %', new, new, new; return new; end $$;
+         create trigger own_trigger before insert on audit.events
+             for each row execute function public.own_trigger();",
+    )
+    .execute(&mut sql)
+    .await?;
+    let large = |number| {
+        let body = format!(r#"{{"number":{number},"text":"{}"}}"#, "x".repeat(100_000));
+        Message::new("large.one", body)
+    };
+    let many: Vec<_> = (0..150).map(large).collect();
+    publish_as_one(&scene, &mut sql, &many).await?;
+    messages.extend(many);
+    scene.ends_with(&daemon, &messages).await?;
+    assert_eq!(daemon.said("PostgreSQL is away"), 0, "{:#?}", daemon.log());
+    assert_eq!(daemon.said("here comes"), 0, "contents in the log");
+    Ok(())
+}
