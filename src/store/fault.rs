@@ -137,13 +137,12 @@ fn kind_of(code: &str) -> Kind {
         "25006" => Kind::Unavailable,
         // This session idled in a transaction, as it does when the process or its machine was paused.
         "25P03" | "25P04" => Kind::Unavailable,
-        // Raised by somebody's own trigger.
-        "P0001" => Kind::Refused,
         _ => match code.get(..2).unwrap_or_default() {
             // Connection, rollback, out of resources, lock not available, operator, system.
             "08" | "40" | "53" | "55" | "57" | "58" => Kind::Unavailable,
-            // Data, cardinality, integrity, check option, program limit.
-            "21" | "22" | "23" | "44" | "54" => Kind::Refused,
+            // Case not found, cardinality, data, integrity, check option, program limit; and somebody's own trigger that
+            // raises, or finds no row or too many.
+            "20" | "21" | "22" | "23" | "44" | "54" | "P0" => Kind::Refused,
             _ => Kind::Misconfigured,
         },
     }
@@ -161,9 +160,10 @@ mod tests {
         ] {
             assert_eq!(kind_of(code), Kind::Unavailable, "{code}");
         }
-        for code in
-            ["22P02", "22021", "23505", "23514", "54000", "54001", "P0001", "44000", "21000"]
-        {
+        for code in [
+            "22P02", "22021", "23505", "23514", "54000", "P0001", "P0002", "P0004", "44000",
+            "20000",
+        ] {
             assert_eq!(kind_of(code), Kind::Refused, "{code}");
         }
         for code in

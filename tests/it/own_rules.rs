@@ -85,3 +85,31 @@ async fn a_trigger_that_talks_of_each_row_holds_nothing_up() -> Result<()> {
     assert_eq!(daemon.said("here comes"), 0, "contents in the log");
     Ok(())
 }
+
+/// PL/pgSQL has codes of its own for what a trigger did not expect.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_does_not_know_an_event_refuses_that_one() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "create table public.known (key text);
+         insert into public.known values ('test.event.happened');
+         create function public.own_trigger() returns trigger language plpgsql as $$
+             declare found text;
+             begin
+                 select key into strict found from public.known where key = new.routing_key;
+                 return new;
+             end $$;
+         create trigger own_trigger before insert on audit.events
+             for each row execute function public.own_trigger();",
+    )
+    .execute(&mut sql)
+    .await?;
+    let good = events(20);
+    let mut mixed = good.clone();
+    mixed.insert(10, refused());
+    scene.publish(&mixed).await?;
+    assert_eq!(rejects_one(&scene, &good).await?, "P0002");
+    daemon.stops_cleanly().await
+}
