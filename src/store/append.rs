@@ -19,8 +19,8 @@ use crate::event::{Delivery, Envelope, Event, Preset, Properties, Reason, Reject
 pub(super) enum Outcome {
     /// The transaction committed.
     Committed(Commit),
-    /// An id of the batch is stored already: nothing was committed, and the batch has to be compared with what is
-    /// stored.
+    /// An id of the batch is stored already, or its rows have to go in another way: nothing was committed, and the batch
+    /// has to be compared with what is stored.
     Known,
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn at_once(
     for entry in entries {
         rows.push(entry.event(), None);
     }
-    if rows.are_many() {
+    if link.copies && rows.are_many() {
         return in_a_transaction(link, key, first_seq, &rows, &Rejections::default(), 0).await;
     }
     let columns = Columns::of(rows.iter());
@@ -102,6 +102,7 @@ async fn in_a_transaction(
         rejections: rejections.len(),
     };
     let patience = link.patience;
+    let copied = link.copies && rows.are_many();
     let mut transaction = answered(patience, link.connection.begin()).await?;
     let header = insert_header(&mut transaction, key, first_seq, &commit, rows.body_bytes());
     if !answered(patience, header).await? {
@@ -110,8 +111,13 @@ async fn in_a_transaction(
         return Ok(Outcome::Committed(answered(patience, before).await?));
     }
     if rows.len() > 0 {
-        match answered(patience, rows.insert(&mut transaction, first_seq)).await {
+        match answered(patience, rows.insert(&mut transaction, first_seq, copied)).await {
             Ok(()) => {}
+            Err(error) if copied && is_unsupported(&error) => {
+                answered(patience, transaction.rollback()).await?;
+                link.copies = false;
+                return Ok(Outcome::Known);
+            }
             // Another writer stored one of these.
             Err(error) if is_known(&error) => {
                 answered(patience, transaction.rollback()).await?;
@@ -164,11 +170,17 @@ pub(super) async fn rehearse(
     let key = HeaderKey { lane, number: 0 };
 
     let patience = link.patience;
+    let copied = link.copies && rows.are_many();
     let mut transaction = answered(patience, link.connection.begin()).await?;
     answered(patience, insert_header(&mut transaction, key, 0, &commit, 0)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);
     answered(patience, rejected).await?;
-    let inserted = answered(patience, rows.insert(&mut transaction, 0)).await;
+    let inserted = answered(patience, rows.insert(&mut transaction, 0, copied)).await;
+    if copied && inserted.as_ref().is_err_and(is_unsupported) {
+        answered(patience, transaction.rollback()).await?;
+        link.copies = false;
+        return Box::pin(rehearse(link, lane, at, unstored)).await;
+    }
     let fault = inserted.err().map(Fault::of_rows).filter(|fault| fault.kind != Kind::Refused);
     match fault {
         Some(fault) => Err(fault),
@@ -236,6 +248,12 @@ fn is_known(error: &sqlx::Error) -> bool {
     answer.code() == "23505"
         && answer.schema() == Some("audit")
         && answer.constraint().is_some_and(ours)
+}
+
+/// Whether the server cannot do what it was asked to, such as to copy into a table with row-level security.
+fn is_unsupported(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(answer) = error else { return false };
+    answer.code().as_deref() == Some("0A000")
 }
 
 fn count(of: usize) -> i32 {

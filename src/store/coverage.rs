@@ -94,7 +94,7 @@ impl CoverageLog {
         let timeout = settings.statement_timeout.min(STATEMENT_TIMEOUT);
         let connection = settings.connect(timeout).await?;
         let mut log = CoverageLog { link: Link::new(connection, timeout), run: run.id };
-        let Link { connection, patience } = &mut log.link;
+        let Link { connection, patience, .. } = &mut log.link;
         // The lock comes first: whoever sees the row finds it held. Should this machine vanish from the network, the
         // server ends the session, and with it the lock.
         let live = sqlx::query(
@@ -143,7 +143,7 @@ impl CoverageLog {
         .bind(changes.iter().map(|change| change.at).collect::<Vec<_>>())
         .bind(changes.iter().map(|change| change.state.as_str()).collect::<Vec<_>>())
         .bind(changes.iter().map(|change| column_text(&change.cause)).collect::<Vec<_>>());
-        let Link { connection, patience } = &mut self.link;
+        let Link { connection, patience, .. } = &mut self.link;
         answered(*patience, write.execute(connection)).await?;
         Ok(())
     }
@@ -173,7 +173,7 @@ impl CoverageLog {
              select (select count(*) from silent) - (select count(*) from dead)",
         )
         .bind(self.run);
-        let Link { connection, patience } = &mut self.link;
+        let Link { connection, patience, .. } = &mut self.link;
         let (living,): (i64,) = answered(*patience, find.fetch_one(connection)).await?;
         Ok(living)
     }

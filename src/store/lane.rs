@@ -58,7 +58,7 @@ impl Lane {
         )
         .bind(at)
         .bind(settings.granularity());
-        let Link { connection, patience } = &mut self.link;
+        let Link { connection, patience, .. } = &mut self.link;
         let (from, to, previous) = answered(*patience, query.fetch_one(connection)).await?;
         let span = Span { from, to, previous };
         self.make_ahead(span, settings).await?;
@@ -76,7 +76,7 @@ impl Lane {
         .bind(span.to)
         .bind(settings.granularity())
         .bind(i32::try_from(settings.partitions_ahead).unwrap_or(i32::MAX));
-        let Link { connection, patience } = &mut self.link;
+        let Link { connection, patience, .. } = &mut self.link;
         let wait_little = sqlx::query("set lock_timeout = '1s'").execute(&mut *connection);
         answered(*patience, wait_little).await?;
         let made = answered(*patience, query.execute(&mut *connection)).await.map_err(Fault::from);
@@ -96,7 +96,7 @@ impl Lane {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         if self.end_seq - self.next_seq < wanted {
             let query = sqlx::query_as("select nextval('audit.event_seq')");
-            let Link { connection, patience } = &mut self.link;
+            let Link { connection, patience, .. } = &mut self.link;
             let (block,): (i64,) = answered(*patience, query.fetch_one(connection)).await?;
             self.next_seq = block;
             self.end_seq = block + SEQ_BLOCK;
@@ -109,7 +109,7 @@ impl Lane {
     /// When anything was committed last, by whichever writer.
     pub async fn last_commit(&mut self) -> Result<Option<OffsetDateTime>, Fault> {
         let query = sqlx::query_as("select max(committed_at) from audit.batches");
-        let Link { connection, patience } = &mut self.link;
+        let Link { connection, patience, .. } = &mut self.link;
         let (last,): (Option<OffsetDateTime>,) =
             answered(*patience, query.fetch_one(connection)).await?;
         Ok(last)

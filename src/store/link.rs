@@ -13,11 +13,13 @@ pub(super) struct Link {
     pub connection: PgConnection,
     /// Bound on one round trip.
     pub patience: Duration,
+    /// Whether rows may be copied. Where row-level security applies to this role they can only be inserted.
+    pub copies: bool,
 }
 
 impl Link {
     pub fn new(connection: PgConnection, statement_timeout: Duration) -> Link {
-        Link { connection, patience: statement_timeout + SLACK }
+        Link { connection, patience: statement_timeout + SLACK, copies: true }
     }
 }
 

@@ -78,13 +78,14 @@ impl<'a> Rows<'a> {
         self.rows.len() >= MANY || self.body_bytes >= MUCH
     }
 
-    /// Inserts them, numbered from `first_seq` on, as a part of a transaction.
+    /// Inserts them, numbered from `first_seq` on, as a part of a transaction; as copies where that is said.
     pub async fn insert(
         &self,
         connection: &mut PgConnection,
         first_seq: i64,
+        copied: bool,
     ) -> Result<(), sqlx::Error> {
-        if self.are_many() {
+        if copied {
             return copy::copy(connection, first_seq, self.iter()).await;
         }
         Columns::of(self.iter()).insert(first_seq).execute(connection).await.map(drop)

@@ -113,3 +113,34 @@ async fn a_trigger_that_does_not_know_an_event_refuses_that_one() -> Result<()> 
     assert_eq!(rejects_one(&scene, &good).await?, "P0002");
     daemon.stops_cleanly().await
 }
+
+/// PostgreSQL does not copy into a table with row-level security.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_row_level_security_rows_are_inserted() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = Scene::set(bed).await?;
+    // Not a superuser, to whom it does not apply.
+    let role = format!("{}_owner", scene.name);
+    bed.postgres.sql("postgres", &format!("create role {role} login")).await?;
+    let own = format!("alter database {} owner to {role}", scene.name);
+    bed.postgres.sql("postgres", &own).await?;
+    let url = bed.postgres.url(&scene.name);
+    let url = url.replace("postgres://postgres", &format!("postgres://{role}"));
+    let daemon = scene.clone().through(None, Some(url)).daemon().await?;
+    let mut messages = scene.opens_the_window(&daemon).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "alter table audit.events enable row level security;
+         alter table audit.events force row level security;
+         create policy everything on audit.events for all using (true) with check (true);",
+    )
+    .execute(&mut sql)
+    .await?;
+    for _ in 0..2 {
+        let many = events(300);
+        publish_as_one(&scene, &mut sql, &many).await?;
+        messages.extend(many);
+        scene.stored(messages.len()).await?;
+    }
+    scene.ends_with(&daemon, &messages).await
+}
