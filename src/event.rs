@@ -63,6 +63,9 @@ pub enum EventId {
     Text(String),
 }
 
+/// Bytes of one correlation id beside its text: its place in the list, and its block of memory.
+const CORRELATION_ID: usize = 64;
+
 impl Event {
     /// Longest event id and correlation id, in bytes. They are indexed, and a btree entry ends near 2,700.
     pub const MAX_ID: usize = 512;
@@ -74,6 +77,14 @@ impl Event {
     pub const MAX_JSON_DEPTH: usize = 512;
     /// Largest [`BodyForm::Json`] body, in bytes: a quarter of what a Postgres field can hold at all.
     pub const MAX_JSON_BYTES: usize = 256 << 20;
+
+    /// About how many bytes of memory it takes: its delivery, and the correlation ids. A thousand short ones take ten
+    /// times their body.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let ids = self.correlation_ids.iter().map(|id| CORRELATION_ID + id.len());
+        self.delivery.size() + ids.sum::<usize>()
+    }
 
     /// Understands a delivery by the rules of `envelope`. Total: no input fails or panics.
     ///

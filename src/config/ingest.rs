@@ -27,7 +27,7 @@ pub struct Ingest {
     /// Most events of one transaction, 1 to 10000. More than `prefetch` is allowed and never reached.
     #[serde(deserialize_with = "batch_events")]
     pub batch_events: usize,
-    /// Bytes of bodies and headers after which a transaction takes no further event, 1 KiB to 256 MiB.
+    /// Bytes of bodies, headers and correlation ids after which a transaction takes no further event, 1 KiB to 256 MiB.
     #[serde(deserialize_with = "batch_bytes")]
     pub batch_bytes: ByteSize,
 }

@@ -19,7 +19,7 @@ use crate::{
 pub struct Limits {
     /// Most events in one batch.
     pub events: usize,
-    /// Bytes after which a batch takes no further event. One event may be larger by itself.
+    /// Bytes after which a batch takes no further event, as [`Event::size`] counts them. One may be larger by itself.
     pub bytes: usize,
 }
 
@@ -89,8 +89,9 @@ impl<'a> Gatherer<'a> {
             (self.later, self.closed) = (Some(delivery), true);
             return;
         }
-        self.size += delivery.size();
-        self.entries.push(enter(delivery, self.rules));
+        let entry = enter(delivery, self.rules);
+        self.size += entry.event().size();
+        self.entries.push(entry);
         self.closed = alone || self.entries.len() >= events || self.size >= bytes;
     }
 }

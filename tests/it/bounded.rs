@@ -134,6 +134,32 @@ async fn header_tables_of_a_hundred_thousand_values() -> Result<()> {
     scene.ends_with(&daemon, &messages).await
 }
 
+/// A correlation id of three letters takes six bytes of the body and sixty beside it.
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_a_thousand_correlation_ids() -> Result<()> {
+    const SMALLEST: usize = 64 * MIB;
+    let bed = Bed::own().await?;
+    let scene = Scene::set(&bed)
+        .await?
+        .with("ingest.memory", SMALLEST.to_string())
+        .with("ingest.max_body", "16 MiB");
+    scene.daemon().await?.stops_cleanly().await?;
+    let ids: Vec<_> = (0..1_000).map(|number| format!("{number:x}")).collect();
+    let body = |number| format!(r#"{{"n":{number},"correlation_ids":{ids:?}}}"#);
+    let messages: Vec<_> =
+        (0..6_000).map(|number| Message::new("many.parents", body(number))).collect();
+    for portion in messages.chunks(1_000) {
+        scene.publish(portion).await?;
+    }
+    let daemon = scene.daemon().await?;
+    scene.stored(messages.len()).await?;
+    let peak = daemon.peak_memory()?;
+    assert!(peak < 2 * SMALLEST, "{} MiB at its peak", peak / MIB);
+    let ids = "select min(cardinality(correlation_ids))::int8 from audit.events";
+    assert_eq!(scene.number(ids).await?, 1_000);
+    scene.ends_with(&daemon, &messages).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_window_that_opens_sends_nothing_back() -> Result<()> {
     let scene = Scene::set(Bed::shared().await?).await?;
