@@ -93,6 +93,11 @@ impl Fault {
         }
     }
 
+    /// Whether the statement took too long.
+    pub(super) fn is_timeout(&self) -> bool {
+        self.sqlstate.as_deref() == Some("57014")
+    }
+
     /// Whether less at a time might do: the statement took too long, or too much memory.
     pub fn may_be_size(&self) -> bool {
         matches!(self.sqlstate.as_deref(), Some("57014" | "53200"))

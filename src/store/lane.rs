@@ -91,6 +91,30 @@ impl Lane {
         Ok(())
     }
 
+    /// Ends the copies of daemons that have gone silent in the middle: their rows may be in the way. While a copy waits for
+    /// rows the server does not look at the bound on its statement, and would wait for ever; beyond that bound the next
+    /// row would end it anyway.
+    pub async fn end_silent_copies(&mut self, settings: &Settings) -> Result<(), Fault> {
+        let query = sqlx::query_as(
+            "select count(*) filter (where pg_terminate_backend(a.pid))
+               from pg_stat_activity a
+              where a.datname = current_database() and a.usename = current_user
+                and a.application_name = current_setting('application_name') and a.state = 'active'
+                and a.wait_event = 'ClientRead' and a.query like 'copy audit.events %'
+                and a.query_start < now() - make_interval(secs => $1)",
+        )
+        .bind(settings.statement_timeout.as_secs_f64());
+        let Link { connection, patience, .. } = &mut self.link;
+        let (ended,): (i64,) = answered(*patience, query.fetch_one(connection)).await?;
+        if ended > 0 {
+            warn!(
+                ended,
+                "ended copies of daemons that had gone silent: their rows were in the way"
+            );
+        }
+        Ok(())
+    }
+
     /// The first of that many consecutive numbers.
     pub async fn take_seqs(&mut self, wanted: usize) -> Result<i64, Fault> {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);

@@ -87,13 +87,18 @@ impl Writer {
         Ok(*self.redelivery_horizon.insert(last.unwrap_or_else(now) - REDELIVERY_SLACK))
     }
 
-    /// Gives up the connection where it may be unusable after `work`.
+    /// Gives up the connection where it may be unusable after `work`, and clears the way where it waited for too long.
     async fn guarded<T>(
         &mut self,
         work: impl AsyncFnOnce(&mut Writer) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let result = work(self).await;
-        if result.as_ref().is_err_and(|fault| !fault.is_definite()) {
+        let Err(fault) = &result else { return result };
+        let cleared = match &mut self.lane {
+            Some(lane) if fault.is_timeout() => lane.end_silent_copies(&self.settings).await,
+            _ => Ok(()),
+        };
+        if !fault.is_definite() || cleared.is_err() {
             self.lane = None;
         }
         result

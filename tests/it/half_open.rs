@@ -138,3 +138,63 @@ async fn a_daemon_frozen_in_a_transaction_holds_nobody_up() -> Result<()> {
     other.stops_cleanly().await?;
     scene.ends_with(&frozen, &messages).await
 }
+
+/// The same while it copies: the server waits for rows then, and not for a statement.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_frozen_while_it_copies_holds_nobody_up() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = Scene::set(bed)
+        .await?
+        .with("rabbitmq.heartbeat", "2s")
+        .with("postgres.statement_timeout", "8s")
+        .with("ingest.batch_bytes", "32 MiB");
+    let frozen = scene.daemon().await?;
+    let mut messages = scene.opens_the_window(&frozen).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "create table public.slow as select 0.01 as seconds;
+         create function public.slowly() returns trigger language plpgsql as $$
+             begin perform pg_sleep(seconds) from public.slow; return new; end $$;
+         create trigger slowly before insert on audit.events for each row
+             when (new.routing_key = 'slow.one') execute function public.slowly();",
+    )
+    .execute(&mut sql)
+    .await?;
+    // One batch of more than sockets hold, behind one that waits for a lock.
+    let mut lock = sql.begin().await?;
+    sqlx::raw_sql("lock table audit.events in share mode").execute(&mut *lock).await?;
+    let first = event(0);
+    scene.publish(std::slice::from_ref(&first)).await?;
+    let locked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
+                     and datname = current_database()";
+    scene.counts(1, locked).await?;
+    let slow = |number| Message {
+        body: format!(r#"{{"number":{number},"text":"{}"}}"#, "x".repeat(100_000)).into(),
+        routing_key: "slow.one".to_owned(),
+        ..event(number)
+    };
+    let many: Vec<_> = (0..300).map(slow).collect();
+    scene.publish(&many).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    messages.push(first);
+    messages.extend(many);
+    lock.rollback().await?;
+    let copies =
+        "select count(*) from pg_stat_activity where query ilike 'copy audit%' and state = 'active'
+                     and wait_event = 'PgSleep' and datname = current_database()";
+    scene.counts(1, copies).await?;
+    frozen.signal(Signal::SIGSTOP)?;
+    let waits =
+        "select count(*) from pg_stat_activity where query ilike 'copy audit%' and state = 'active'
+                    and wait_event = 'ClientRead' and datname = current_database()";
+    scene.counts(1, waits).await?;
+    sqlx::raw_sql("delete from public.slow").execute(&mut sql).await?;
+
+    let other = scene.daemon().await?;
+    scene.stored_exactly(&messages).await?;
+    assert_eq!(other.said("ended copies of daemons"), 1, "{:#?}", other.log());
+    frozen.signal(Signal::SIGCONT)?;
+    frozen.consumes(2).await?;
+    other.stops_cleanly().await?;
+    scene.ends_with(&frozen, &messages).await
+}
