@@ -22,6 +22,8 @@ pub(super) enum Outcome {
     /// An id of the batch is stored already, or its rows have to go in another way: nothing was committed, and the batch
     /// has to be compared with what is stored.
     Known,
+    /// Its header stood, so no earlier attempt had committed, and its rows did not.
+    Failed(Fault),
 }
 
 /// A batch of events alone that is not in doubt, and of which nothing is known to be stored.
@@ -123,7 +125,7 @@ async fn in_a_transaction(
                 answered(patience, transaction.rollback()).await?;
                 return Ok(Outcome::Known);
             }
-            Err(error) => return Err(Fault::of_rows(error)),
+            Err(error) => return Ok(Outcome::Failed(Fault::of_rows(error))),
         }
     }
     if rejections.len() > 0 {

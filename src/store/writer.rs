@@ -139,8 +139,17 @@ impl Writer {
             let entries = batch.entries();
             outcome = append::compared(link, key, first_seq, entries, since, rejected_body).await?;
         }
-        let Outcome::Committed(commit) = outcome else {
-            return Err(Fault::unavailable("other writers keep storing the ids of this batch"));
+        let commit = match outcome {
+            Outcome::Committed(commit) => commit,
+            Outcome::Failed(fault) => {
+                if fault.is_definite() {
+                    batch.in_doubt = None;
+                }
+                return Err(fault);
+            }
+            Outcome::Known => {
+                return Err(Fault::unavailable("other writers keep storing the ids of this batch"));
+            }
         };
         batch.in_doubt = None;
         if key.lane == lane.id {
@@ -189,7 +198,7 @@ impl Append for Writer {
                 // Only rows are refused, and they are inserted after the header: it stood, so no earlier attempt had
                 // committed, and this one was rolled back.
                 batch.in_doubt = None;
-            } else if fault.is_definite() {
+            } else if fault.is_definite() && batch.is_in_doubt() {
                 batch.in_doubt = before;
             }
         }

@@ -4,6 +4,7 @@
 use amqprs::channel::BasicGetArguments;
 use anyhow::{Context as _, Result};
 use sqlx::Row as _;
+use testbed::{Proxy, proxy::Direction};
 
 use crate::support::{Bed, Message, Scene, drain, event};
 
@@ -154,6 +155,38 @@ async fn a_batch_that_takes_too_long_is_halved_until_it_does_not() -> Result<()>
     scene.publish(&messages).await?;
     let daemon = scene.daemon().await?;
     scene.ends_with(&daemon, &messages).await?;
+    assert!(daemon.said("57014") >= 1, "{:#?}", daemon.log());
+    Ok(())
+}
+
+/// One that may have been committed is sent again whole, until the database says that it was not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_in_doubt_that_takes_too_long_is_halved_too() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = Scene::set(bed).await?.with("postgres.statement_timeout", "500ms");
+    let proxy = Proxy::start(bed.postgres.port()).await?;
+    let url = bed.postgres.url_at(proxy.port(), &scene.name);
+    let daemon = scene.clone().through(None, Some(url)).daemon().await?;
+    let mut messages = scene.opens_the_window(&daemon).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "create function public.slowly() returns trigger language plpgsql as $$
+             begin perform pg_sleep(0.02); return new; end $$;
+         create trigger slowly before insert on audit.events for each row execute function public.slowly();
+         begin;
+         lock table audit.events in share mode;",
+    )
+    .execute(&mut sql)
+    .await?;
+    let mut many: Vec<_> = (0..40).map(event).collect();
+    many.push(Message::new("the.last", r#"{"marker":"the last one"}"#));
+    proxy.cut_when_seen(Direction::ToServer, b"the last one");
+    scene.publish(&many).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    sqlx::raw_sql("commit").execute(&mut sql).await?;
+    messages.extend(many);
+    scene.ends_with(&daemon, &messages).await?;
+    assert!(!proxy.is_armed());
     assert!(daemon.said("57014") >= 1, "{:#?}", daemon.log());
     Ok(())
 }
