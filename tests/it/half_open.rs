@@ -147,6 +147,7 @@ async fn a_daemon_frozen_while_it_copies_holds_nobody_up() -> Result<()> {
         .await?
         .with("rabbitmq.heartbeat", "2s")
         .with("postgres.statement_timeout", "8s")
+        .with("ingest.prefetch", "320")
         .with("ingest.batch_bytes", "32 MiB");
     let frozen = scene.daemon().await?;
     let mut messages = scene.opens_the_window(&frozen).await?;
