@@ -82,6 +82,7 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
         hourly: partition == config::Partition::Hourly,
         partitions_ahead,
         dedupe_overlap,
+        redelivered_within: config.rabbitmq.consumer_timeout,
         rejected_body: bytes(config.ingest.rejected_body),
     })
 }

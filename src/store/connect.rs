@@ -27,6 +27,9 @@ pub struct Settings {
     pub partitions_ahead: u32,
     /// How long into a new partition the one before is searched for duplicates.
     pub dedupe_overlap: Duration,
+    /// How long after it was received an event may come again because its acknowledgement was lost: for how long the
+    /// broker lets a consumer hold a delivery.
+    pub redelivered_within: Duration,
     /// How many bytes of a rejected body are kept, from its start.
     pub rejected_body: usize,
 }

@@ -13,9 +13,11 @@ use super::{
 };
 use crate::event::{Delivery, now};
 
-/// How long before the last commit of an earlier session a redelivered event may have been stored. Brokers time out
-/// an unacknowledged delivery after 30 minutes; the other half is for clocks that differ.
-const REDELIVERY_SLACK: Duration = Duration::from_secs(3600);
+/// How long before the last commit of an earlier session a redelivered event may have been received, at least.
+const LEAST_REDELIVERY_SLACK: Duration = Duration::from_secs(60 * 60);
+
+/// What of it is for clocks that differ, and for a broker that ends a consumer somewhat late.
+const REDELIVERY_LATENESS: Duration = Duration::from_secs(30 * 60);
 
 /// How far the clocks of several daemons, or of one before and after it was set, may differ: so near to its end, an
 /// event of this partition may have been stored in the next one.
@@ -84,7 +86,9 @@ impl Writer {
             return Ok(horizon);
         }
         let last = self.lane().await?.last_commit().await?;
-        Ok(*self.redelivery_horizon.insert(last.unwrap_or_else(now) - REDELIVERY_SLACK))
+        Ok(*self
+            .redelivery_horizon
+            .insert(last.unwrap_or_else(now) - redelivery_slack(&self.settings)))
     }
 
     /// Gives up the connection where it may be unusable after `work`, and clears the way where it waited for too long.
@@ -183,6 +187,12 @@ impl Writer {
         });
         near_an_end.then_some(span.previous)
     }
+}
+
+/// An event may be held for as long as the broker lets it be, then be committed, and come again: its partition is that of
+/// the time when it was received, which lies so much earlier.
+fn redelivery_slack(settings: &Settings) -> Duration {
+    (settings.redelivered_within + REDELIVERY_LATENESS).max(LEAST_REDELIVERY_SLACK)
 }
 
 impl Append for Writer {

@@ -24,6 +24,7 @@ fn writer(scene: &Scene) -> Result<Writer> {
         hourly: false,
         partitions_ahead: 1,
         dedupe_overlap: long,
+        redelivered_within: long,
         rejected_body: 0,
     }))
 }

@@ -1,6 +1,7 @@
 //! Stored once: duplicates are counted, conflicts are kept and flagged.
 
-use anyhow::Result;
+use amqprs::channel::BasicGetArguments;
+use anyhow::{Context as _, Result};
 use sqlx::Connection as _;
 
 use crate::support::{Bed, Message, Scene, event};
@@ -85,6 +86,43 @@ async fn an_event_stored_in_a_later_partition_is_recognised() -> Result<()> {
         .await?;
     scene.publish(&messages).await?;
     scene.counts(10, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
+    scene.stored_exactly(&messages).await?;
+    daemon.stops_cleanly().await
+}
+
+/// Where the broker lets a consumer hold a delivery for hours, it may be committed, and come again, that long after it was
+/// received: many partitions later, where they span an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_was_held_for_hours_and_comes_again_is_recognised() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?)
+        .await?
+        .with("storage.partition", "hourly")
+        .with("rabbitmq.consumer_timeout", "12h");
+    let daemon = scene.daemon().await?;
+    let messages = [event(0)];
+    scene.publish(&messages).await?;
+    scene.stored_exactly(&messages).await?;
+    daemon.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(
+        "select audit.ensure_partition(now() - n * interval '1 hour', 'hourly') from generate_series(1, 6) n;
+         update audit.events set received_at = received_at - interval '6 hours'",
+    )
+    .execute(&mut sql)
+    .await?;
+    sql.close().await?;
+
+    // Handed out once, to somebody who does not acknowledge it.
+    scene.publish(&messages).await?;
+    scene.waits(&scene.queue(), 1).await?;
+    let (connection, channel) = scene.client().await?;
+    let got = channel.basic_get(BasicGetArguments::new(&scene.queue())).await?;
+    got.context("the queue is empty")?;
+    connection.close().await?;
+    scene.waits(&scene.queue(), 1).await?;
+
+    let daemon = scene.daemon().await?;
+    scene.counts(1, "select coalesce(sum(duplicates), 0)::int8 from audit.batches").await?;
     scene.stored_exactly(&messages).await?;
     daemon.stops_cleanly().await
 }
