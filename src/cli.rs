@@ -79,7 +79,7 @@ Exit status:
    1  a failure, said in the last line of the log
    2  the command line is wrong
   70  a part of the daemon died (a panic)
-  75  a stop was cut short, by the end of the grace period or a second signal; the rest stays with the broker
+  75  a stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker
   78  the configuration is wrong, or what exists on the broker is not what it asks for: restarting does not help";
 
 impl Cli {

@@ -8,7 +8,7 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// A part of the daemon died (a panic).
 pub const DIED: u8 = 70;
-/// A stop was cut short, by the end of the grace period or a second signal; the rest stays with the broker.
+/// A stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker.
 pub const UNFINISHED: u8 = 75;
 /// The configuration is wrong, or what exists on the broker is not what it asks for; restarting does not help.
 pub const CONFIG: u8 = 78;

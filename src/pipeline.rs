@@ -86,6 +86,11 @@ pub enum Ended {
     Died(String),
 }
 
+impl Ended {
+    /// Why a session counts as lost that nobody knows more of.
+    pub(crate) const UNTOLD: &str = "the session ended before everything was acknowledged";
+}
+
 /// How one stage ended.
 enum Stage<W> {
     Intake(Window, intake::Ended),
@@ -188,6 +193,12 @@ where
         (None, Ok(Some(held)), ..) => held,
         (None, Ok(None), _, Some(intake::Ended::Lost(reason))) => Ended::SessionLost(reason),
         (None, Ok(None), Err(reason), _) => Ended::SessionLost(reason),
+        // The intake had its end in good order, and then the session was lost with something in hand.
+        (None, Ok(None), Ok(()), Some(intake::Ended::Stopped | intake::Ended::Overfull))
+            if lost.is_cancelled() =>
+        {
+            Ended::SessionLost(Ended::UNTOLD.to_owned())
+        }
         (None, Ok(None), Ok(()), Some(intake::Ended::Stopped)) => Ended::Drained,
         (None, Ok(None), Ok(()), Some(intake::Ended::Overfull)) => Ended::Overfull,
         (None, Ok(None), Ok(()), Some(intake::Ended::Unread(reason))) if lost.is_cancelled() => {

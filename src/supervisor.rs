@@ -43,7 +43,7 @@ pub struct Settings {
 pub enum Finished {
     /// Everything in hand was committed and acknowledged.
     Clean,
-    /// A second signal or the end of the grace period cut it short; what was in hand stays with the broker.
+    /// A second signal, the end of the grace period or an outage cut it short; what was in hand stays with the broker.
     CutShort,
 }
 

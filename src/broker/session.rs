@@ -152,20 +152,23 @@ impl SessionHandle {
         Alarms::new(self.watched.settings(), self.ended.clone())
     }
 
-    /// Closes the channel and then the connection, however long the broker takes to agree; it has then taken every
-    /// acknowledgement that was sent before. Cut short, this leaves the fate of the last ones open.
+    /// Closes the channel and then the connection, however long the broker takes to agree. True where it agreed: it has
+    /// then taken every acknowledgement that was sent before. Otherwise, or cut short, the fate of the last ones is open.
     ///
     /// The client takes itself for closed as soon as it asks for the end of a connection, drops the socket at the next
     /// frame that comes, a delivery perhaps, and what the broker has not read by then is lost. So the channel goes
     /// first: its end is answered only after all that came before it.
-    pub async fn close(self) {
+    pub async fn close(self) -> bool {
         // Cut short it only costs a redelivery, which is recognised.
         let _ = timeout(SETTLING, self.acks_taken()).await;
-        for closed in [self.channel.close().await, self.connection.close().await] {
+        let channel = self.channel.close().await;
+        let agreed = channel.is_ok();
+        for closed in [channel, self.connection.close().await] {
             if let Err(error) = closed {
                 debug!(%error, "closing the session with the broker");
             }
         }
+        agreed
     }
 
     /// Waits until a quorum queue has taken the acknowledgements into its log, behind what publishers send it. It keeps

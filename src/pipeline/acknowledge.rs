@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::receipt::Receipt;
+use super::{Ended, receipt::Receipt};
 use crate::broker::Acker;
 
 /// Runs until there are no more receipts, or nobody to tell (`lost`). The error says why the broker could not be told.
@@ -25,7 +25,7 @@ pub(super) async fn run(
         // The client may wait for a stalled socket for longer than it takes the session for alive.
         match lost.run_until_cancelled(told).await {
             Some(told) => told.map_err(|fault| fault.to_string())?,
-            None => return Err("the session ended before everything was acknowledged".to_owned()),
+            None => return Err(Ended::UNTOLD.to_owned()),
         }
     }
     Ok(())

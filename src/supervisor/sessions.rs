@@ -96,6 +96,7 @@ impl<'a> Sessions<'a> {
                 }
                 Opened::Lost { reason, dead_letters } => {
                     self.count_unparsable(dead_letters);
+                    self.in_hand = 0;
                     Ended::SessionLost(reason)
                 }
                 Opened::Stopped => break,
@@ -105,7 +106,16 @@ impl<'a> Sessions<'a> {
             }
             match ended {
                 Ended::Drained => break,
-                Ended::SessionLost(_) | Ended::Overfull if self.stop.soft.is_cancelled() => break,
+                Ended::Overfull if self.stop.soft.is_cancelled() => break,
+                Ended::SessionLost(cause) if self.stop.soft.is_cancelled() => {
+                    finished = self.in_hand == 0;
+                    warn!(
+                        cause,
+                        may_come_again = self.in_hand,
+                        "the session with the broker ended during the stop: what is not acknowledged stays with the broker"
+                    );
+                    break;
+                }
                 // What was in hand is not stored; the grace period would only have ended a little later.
                 Ended::Held if self.stop.soft.is_cancelled() => {
                     finished = false;
@@ -234,7 +244,10 @@ impl<'a> Sessions<'a> {
         let ended = tokio::select! {
             biased;
             () = self.stop.hard.cancelled() => Ended::Aborted,
-            _ = tokio::time::timeout(patience, connection.close()) => ended,
+            closed = tokio::time::timeout(patience, connection.close()) => match ended {
+                Ended::Drained if closed != Ok(true) => Ended::SessionLost(Ended::UNTOLD.to_owned()),
+                ended => ended,
+            },
         };
         let writer = outcome.writer.map(|watched| watched.writer);
         (writer.unwrap_or_else(|| Writer::new(self.settings.store.clone())), ended)
