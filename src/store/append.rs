@@ -8,7 +8,7 @@ use super::{
     Commit, Entry, Fault, Kind,
     batch::HeaderKey,
     columns::{Columns, insert_events},
-    dedupe::{self, Verdict},
+    dedupe::{self, Ids, Verdict},
     link::{Link, answered},
     rejections::Rejections,
     rows::{Rows, whole},
@@ -69,10 +69,11 @@ pub(super) async fn compared(
     key: HeaderKey,
     first_seq: i64,
     entries: &[Entry],
+    ids: &Ids<'_>,
     since: OffsetDateTime,
     rejected_body: usize,
 ) -> Result<Outcome, Fault> {
-    let verdicts = dedupe::compare(link, entries, since).await?;
+    let verdicts = dedupe::compare(link, entries, ids, since).await?;
     let mut rows = Rows::default();
     let mut rejections = Rejections::keeping(rejected_body);
     let mut duplicates = 0;

@@ -39,7 +39,9 @@ pub(super) async fn any_stored(
     since: OffsetDateTime,
     own: Span,
 ) -> Result<bool, Fault> {
-    let Ids { uuids, keys, .. } = Ids::of(entries.iter().map(Entry::event));
+    let ids = || entries.iter().map(|entry| id_columns(entry.event()));
+    let uuids: Vec<_> = ids().filter_map(|(uuid, _)| uuid).collect();
+    let keys: Vec<_> = ids().filter_map(|(_, key)| key).collect();
     if uuids.is_empty() && keys.is_empty() {
         return Ok(false);
     }
@@ -58,21 +60,16 @@ pub(super) async fn any_stored(
     Ok(found)
 }
 
-/// A verdict for each entry, in order; stored events from `since` on count. Rejections are always new.
+/// A verdict for each entry, in order, of which these are the ids; stored events from `since` on count. Rejections are
+/// always new.
 pub(super) async fn compare(
     link: &mut Link,
     entries: &[Entry],
+    ids: &Ids<'_>,
     since: OffsetDateTime,
 ) -> Result<Vec<Verdict>, Fault> {
-    let events = || {
-        entries.iter().filter_map(|entry| match entry {
-            Entry::Event(event) => Some(event),
-            Entry::Rejection(_) => None,
-        })
-    };
-    let ids = Ids::of(events());
-    let mut known = answered(link.patience, stored(link, &ids, since)).await?;
-    let mut digests = ids.digests.into_iter();
+    let mut known = answered(link.patience, stored(link, ids, since)).await?;
+    let mut digests = ids.digests.iter().copied();
     let verdicts = entries.iter().map(|entry| {
         let Entry::Event(Event { id: Some(id), .. }) = entry else { return Verdict::New };
         let Some(digest) = digests.next() else { return Verdict::New };
@@ -151,9 +148,10 @@ fn id_of(row: &PgRow) -> Result<Option<EventId>, sqlx::Error> {
     Ok(uuid.or(row.try_get::<Option<String>, _>(1)?.map(EventId::Text)))
 }
 
-/// The ids of some events and the digests of those that have one, in order, and as the two columns hold them.
+/// The ids of a batch's events and the digests of those that have one, in order, and as the two columns hold them. To be
+/// made once a batch: it takes a hash over every body.
 #[derive(Default)]
-struct Ids<'a> {
+pub(super) struct Ids<'a> {
     digests: Vec<ContentDigest>,
     uuids: Vec<Uuid>,
     uuid_digests: Vec<ContentDigest>,
@@ -162,9 +160,10 @@ struct Ids<'a> {
 }
 
 impl<'a> Ids<'a> {
-    fn of(events: impl Iterator<Item = &'a Event>) -> Ids<'a> {
+    pub fn of(entries: &'a [Entry]) -> Ids<'a> {
         let mut ids = Ids::default();
-        for event in events.filter(|event| event.id.is_some()) {
+        for entry in entries {
+            let Entry::Event(event @ Event { id: Some(_), .. }) = entry else { continue };
             let delivery = &event.delivery;
             let digest = digest([
                 delivery.identity_json().as_bytes(),

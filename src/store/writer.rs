@@ -8,7 +8,7 @@ use super::{
     Append, Batch, Commit, Entry, Fault, Kind, Settings, Span,
     append::{self, Outcome},
     batch::HeaderKey,
-    dedupe,
+    dedupe::{self, Ids},
     lane::Lane,
 };
 use crate::event::{Delivery, now};
@@ -60,7 +60,8 @@ impl Writer {
             let at = now();
             let span = writer.partition(at).await?;
             let lane = writer.lane().await?;
-            dedupe::compare(&mut lane.link, unstored, span.previous.min(horizon)).await?;
+            let since = span.previous.min(horizon);
+            dedupe::compare(&mut lane.link, unstored, &Ids::of(unstored), since).await?;
             append::rehearse(&mut lane.link, lane.id, at, unstored).await
         })
         .await
@@ -137,11 +138,16 @@ impl Writer {
             outcome = append::at_once(link, key, first_seq, batch.entries()).await?;
         }
         let since = elsewhere.unwrap_or(span.from);
-        let mut comparisons = 0;
-        while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
-            comparisons += 1;
+        if matches!(outcome, Outcome::Known) {
             let entries = batch.entries();
-            outcome = append::compared(link, key, first_seq, entries, since, rejected_body).await?;
+            let ids = Ids::of(entries);
+            let mut comparisons = 0;
+            while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
+                comparisons += 1;
+                outcome =
+                    append::compared(link, key, first_seq, entries, &ids, since, rejected_body)
+                        .await?;
+            }
         }
         let commit = match outcome {
             Outcome::Committed(commit) => commit,
