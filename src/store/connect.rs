@@ -49,16 +49,32 @@ impl Settings {
         if self.hourly { "hourly" } else { "daily" }
     }
 
+    /// Which server and database, for whoever has to look after it.
+    fn server(&self) -> String {
+        let options = &self.options;
+        let database = options.get_database().unwrap_or(options.get_username());
+        match options.get_socket() {
+            Some(socket) => format!("PostgreSQL at {} (database '{database}')", socket.display()),
+            None => {
+                let (host, port) = (options.get_host(), options.get_port());
+                format!("PostgreSQL at {host}:{port} (database '{database}')")
+            }
+        }
+    }
+
     /// Connects, and checks that the server can keep the guarantees.
     pub(super) async fn connect(&self, statement_timeout: Duration) -> Result<PgConnection, Fault> {
         let opening = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
+            let mut connection = PgConnection::connect_with(&self.options)
+                .await
+                .map_err(|error| Fault::of_opening(&self.server(), error))?;
             prepare_session(&mut connection, statement_timeout).await?;
             Ok(connection)
         };
         tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
             Err(Fault::unavailable(format!(
-                "PostgreSQL does not answer within {}",
+                "{} does not answer within {}",
+                self.server(),
                 humantime::format_duration(self.connect_timeout)
             )))
         })

@@ -73,6 +73,16 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl Fault {
+    /// A fault of connecting to that server.
+    pub(super) fn of_opening(server: &str, error: sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::Io(cause) => {
+                Fault::unavailable(format!("{server} cannot be reached: {cause}"))
+            }
+            _ => error.into(),
+        }
+    }
+
     /// A fault of inserting rows or of committing them, the only one that can be [`Kind::Refused`].
     pub(super) fn of_rows(error: sqlx::Error) -> Fault {
         match &error {

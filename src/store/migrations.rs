@@ -31,7 +31,8 @@ pub enum MigrationError {
     },
     /// A migration that was applied is not the one this program has under that number.
     #[error(
-        "migration {version} was applied with another text than this program has: it is not the same program's schema"
+        "migration {version} was applied with another text than this program has: run the program that applied it, or set \
+         postgres.url to another database"
     )]
     Changed {
         /// The version in question.

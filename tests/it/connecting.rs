@@ -113,7 +113,10 @@ async fn a_database_that_accepts_and_says_nothing() -> Result<()> {
     let url = bed.postgres.url_at(proxy.port(), &scene.name);
     let scene = scene.through(None, Some(url)).with("postgres.connect_timeout", "300ms");
     let daemon = scene.starts()?;
-    daemon.says("does not answer within 300ms", 2).await?;
+    let server = format!("PostgreSQL at 127.0.0.1:{} (database '{}')", proxy.port(), scene.name);
+    daemon.says(&format!("{server} does not answer within 300ms"), 2).await?;
+    proxy.set(Mode::Refuse).await;
+    daemon.says(&format!("{server} cannot be reached"), 1).await?;
     proxy.set(Mode::Forward).await;
     daemon.consumes(1).await?;
     daemon.stops_cleanly().await

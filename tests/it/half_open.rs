@@ -85,7 +85,7 @@ async fn postgres_goes_silent() -> Result<()> {
         scene.publish(&silent).await?;
         messages.extend(silent);
         says_in_time(&daemon, "it said nothing for 3s", 1).await?;
-        says_in_time(&daemon, "PostgreSQL does not answer within 500ms", 1).await?;
+        says_in_time(&daemon, "does not answer within 500ms", 1).await?;
         proxy.set(Mode::Forward).await;
         says_in_time(&daemon, "PostgreSQL is back", 1).await?;
         // Stored once also where the commit had gone through and only its answer had not.

@@ -89,8 +89,11 @@ impl LogFile {
             Err(error) if !present.failing => {
                 present.failing = true;
                 let directory = self.directory.display();
-                let _ =
-                    writeln!(io::stderr(), "cannot write the log files in {directory}: {error}");
+                let _ = writeln!(
+                    io::stderr(),
+                    "cannot write the log files in {directory}: {error}; until that is mended, or log.directory is \
+                     another place, lines are on stderr alone"
+                );
             }
             Err(_) => {}
         }
