@@ -118,7 +118,7 @@ async fn settle(
                     attempt = backoff.attempts(),
                     retry_in = %humantime::format_duration(delay),
                     waiting = batch.entries().len(),
-                    "PostgreSQL is away: intake waits, nothing is lost"
+                    "PostgreSQL cannot store: the batch is tried again, nothing is lost"
                 );
                 tokio::select! {
                     biased;

@@ -132,7 +132,7 @@ impl<'a> Sessions<'a> {
                     let held = humantime::format_duration(self.settings.rules.hold);
                     warn!(
                         %held,
-                        "PostgreSQL is away for too long: what is in hand goes back to the queue before the broker \
+                        "PostgreSQL could not store for too long: what is in hand goes back to the queue before the broker \
                          takes it back, and nothing is asked for until it can be stored"
                     );
                     self.window.begin_anew();

@@ -143,7 +143,7 @@ async fn what_is_queued_is_stored_under_an_alarm() -> Result<()> {
         let queued = events(2_500);
         scene.publish(&queued).await?;
         messages.extend(queued);
-        daemon.says("PostgreSQL is away", 1).await?;
+        daemon.says("PostgreSQL cannot store", 1).await?;
         bed.rabbitmq.ctl(&raise).await?;
         daemon.says(RAISED, 1).await?;
         let blocked = events(10);

@@ -69,7 +69,7 @@ async fn a_second_signal_stops_at_once_and_the_broker_keeps_what_was_not_stored(
     bed.postgres.stop().await?;
     let messages: Vec<_> = (0..10).map(event).collect();
     scene.publish(&messages).await?;
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
 
     daemon.signal(Signal::SIGTERM)?;
     daemon.says("stopping: intake ends", 1).await?;
@@ -89,7 +89,7 @@ async fn the_grace_period_ends_a_stop_that_cannot_finish() -> Result<()> {
     let daemon = scene.daemon().await?;
     bed.postgres.stop().await?;
     scene.publish(&[event(0)]).await?;
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
     daemon.signal(Signal::SIGTERM)?;
     assert_eq!(daemon.ends().await?, 75);
     scene.waits(&scene.queue(), 1).await

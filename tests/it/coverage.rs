@@ -107,7 +107,7 @@ async fn an_outage_of_postgres_is_written_afterwards_with_its_own_times() -> Res
     states(&scene, &["starting", "recording"]).await?;
     bed.postgres.stop().await?;
     scene.publish(&[event(0)]).await?;
-    daemon.says("PostgreSQL is away", 2).await?;
+    daemon.says("PostgreSQL cannot store", 2).await?;
     bed.postgres.start_again().await?;
     scene.stored(1).await?;
     let causes = states(&scene, &["starting", "recording", "paused", "recording"]).await?;

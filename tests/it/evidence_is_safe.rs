@@ -45,7 +45,7 @@ async fn a_broker_that_keeps_failing_while_postgres_is_away_costs_one_delivery()
     database.cut().await;
     let messages: Vec<_> = (0..100).map(event).collect();
     scene.publish(&messages).await?;
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
     broker.cut().await;
     // Without a database nobody asks the broker for anything.
     daemon.says("PostgreSQL cannot be used", 3).await?;
@@ -113,7 +113,7 @@ async fn a_partition_that_cannot_be_looked_into_costs_one_delivery() -> Result<(
     let daemon = scene.daemon().await?;
     let messages: Vec<_> = (0..5).map(event).collect();
     scene.publish(&messages).await?;
-    daemon.says("PostgreSQL is away for too long", 1).await?;
+    daemon.says("PostgreSQL could not store for too long", 1).await?;
     // Long enough for the delivery limit, had each attempt cost a delivery.
     daemon.says("PostgreSQL cannot be used", 8).await?;
     assert_eq!(daemon.said("\"consuming\""), 1, "{:#?}", daemon.log());

@@ -49,13 +49,13 @@ async fn events_that_flow_say_nothing_and_an_outage_says_when_it_is_over() -> Re
 
     bed.postgres.stop().await?;
     scene.publish(&[event(1_000)]).await?;
-    daemon.says("PostgreSQL is away", 3).await?;
+    daemon.says("PostgreSQL cannot store", 3).await?;
     bed.postgres.start_again().await?;
     scene.stored(1_001).await?;
     daemon.says("PostgreSQL is back", 1).await?;
     // One line an attempt, with its cause and the time of the next.
     let attempts: Vec<_> =
-        daemon.log().into_iter().filter(|line| line.contains("PostgreSQL is away")).collect();
+        daemon.log().into_iter().filter(|line| line.contains("PostgreSQL cannot store")).collect();
     for (number, line) in (1..).zip(&attempts) {
         assert!(line.contains(&format!("\"attempt\":{number},")), "{line}");
         assert!(line.contains("\"cause\":") && line.contains("\"retry_in\":"), "{line}");

@@ -36,7 +36,7 @@ async fn beyond_the_consumer_timeout_each_message_comes_again_at_most_once() -> 
     let over = Instant::now() + OUTAGE;
     scene.publish(&messages[200..1_000]).await?;
     // The daemon has some in hand, and gives them back before the broker loses its patience.
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
     scene.waits(&scene.queue(), 800).await?;
     scene.publish(&messages[1_000..]).await?;
     // No state is awaited: this is how long the outage lasts.

@@ -82,7 +82,7 @@ async fn while_postgres_is_away_or_silent() -> Result<()> {
         let after: Vec<_> = (0..3_000).map(event).collect();
         scene.publish(&after).await?;
         messages.extend(after);
-        idles(&daemon, "PostgreSQL is away").await?;
+        idles(&daemon, "PostgreSQL cannot store").await?;
         database.set(Mode::Forward).await;
         scene.stored_exactly(&messages).await?;
     }

@@ -34,7 +34,7 @@ async fn postgres_restarts_under_traffic() -> Result<()> {
         }
         4 => bed.postgres.stop().await,
         5 => {
-            daemon.says("PostgreSQL is away", 1).await?;
+            daemon.says("PostgreSQL cannot store", 1).await?;
             bed.postgres.start_again().await
         }
         _ => Ok(()),

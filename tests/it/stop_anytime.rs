@@ -96,7 +96,7 @@ async fn with_a_full_pipeline() -> Result<()> {
         messages.extend(events(200));
         scene.publish(&messages[10..]).await?;
         scene.waits(&scene.queue(), 150).await?;
-        daemon.says("PostgreSQL is away", 2).await?;
+        daemon.says("PostgreSQL cannot store", 2).await?;
         daemon.signal(Signal::SIGTERM)?;
         daemon.says("stopping: intake ends", 1).await?;
         if comes_back {
@@ -243,7 +243,7 @@ async fn while_the_session_with_the_broker_is_lost() -> Result<()> {
     database.cut().await;
     let messages = events(20);
     scene.publish(&messages).await?;
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
     daemon.signal(Signal::SIGTERM)?;
     daemon.says("stopping: intake ends", 1).await?;
     broker.cut().await;
@@ -271,7 +271,7 @@ async fn while_it_waits_for_postgres_before_it_asks_the_broker() -> Result<()> {
         database.cut().await;
         let messages = events(20);
         scene.publish(&messages).await?;
-        daemon.says("PostgreSQL is away", 1).await?;
+        daemon.says("PostgreSQL cannot store", 1).await?;
         broker.cut().await;
         daemon.says("PostgreSQL cannot be used", 2).await?;
         daemon.signal(Signal::SIGTERM)?;
@@ -299,7 +299,7 @@ async fn while_deliveries_are_held_for_too_long() -> Result<()> {
     database.set(Mode::Refuse).await;
     database.cut().await;
     scene.publish(&[event(1)]).await?;
-    daemon.says("PostgreSQL is away", 1).await?;
+    daemon.says("PostgreSQL cannot store", 1).await?;
     daemon.signal(Signal::SIGTERM)?;
     assert_eq!(daemon.ends().await?, 75, "{:#?}", daemon.log());
     scene.waits(&scene.queue(), 1).await
