@@ -40,6 +40,30 @@ async fn migrate_says_what_it_would_do_does_it_and_has_nothing_left_to_do() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_table_and_column_is_described() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    assert!(migrate(&scene, &[])?.status.success());
+    let mut sql = scene.sql().await?;
+    // Number 0 stands for the table or view itself. Partitions are described by their table.
+    let undescribed: Vec<String> = sqlx::query_scalar(
+        "select c.relname || coalesce('.' || a.attname, '')
+           from pg_class c
+           join lateral (select 0 as attnum, null::name as attname
+                         union all
+                         select p.attnum, p.attname from pg_attribute p
+                          where p.attrelid = c.oid and p.attnum > 0 and not p.attisdropped) a on true
+          where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p', 'v') and not c.relispartition
+            and not exists (select from pg_description d
+                             where d.classoid = 'pg_class'::regclass and d.objoid = c.oid and d.objsubid = a.attnum)
+          order by 1",
+    )
+    .fetch_all(&mut sql)
+    .await?;
+    assert!(undescribed.is_empty(), "{undescribed:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_schema_of_a_later_program_is_refused() -> Result<()> {
     let scene = Scene::set(Bed::shared().await?).await?;
     scene.daemon().await?.stops_cleanly().await?;
