@@ -41,7 +41,7 @@ pub struct Event {
     pub event_type: Option<String>,
     /// When it happened by the publisher's clock, in whole microseconds, years 0000 to 9999, in UTC.
     pub event_time: Option<OffsetDateTime>,
-    /// What it happened to or in; at most [`Event::MAX_TEXT`] bytes.
+    /// Who produced it; at most [`Event::MAX_TEXT`] bytes.
     pub source: Option<String>,
     /// Identifiers of the events it follows from, in order, without repeats; at most
     /// [`Event::MAX_CORRELATION_IDS`] of at most [`Event::MAX_ID`] bytes each.
@@ -67,7 +67,7 @@ pub enum EventId {
 const CORRELATION_ID: usize = 64;
 
 impl Event {
-    /// Longest event id and correlation id, in bytes. They are indexed, and a btree entry ends near 2,700.
+    /// Longest event id and correlation id, in bytes. Event ids are indexed, and a btree entry ends near 2,700.
     pub const MAX_ID: usize = 512;
     /// Longest event type and source, in bytes.
     pub const MAX_TEXT: usize = 1024;

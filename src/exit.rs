@@ -2,7 +2,7 @@
 
 /// A clean stop: everything in hand was committed and acked.
 pub const CLEAN: u8 = 0;
-/// A failure, said in the last line of the log.
+/// A failure, said in the last line of the log: of the database, never of the broker, which is tried again for ever.
 pub const FAILURE: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;

@@ -32,7 +32,7 @@ pub struct Settings {
     pub topology: Topology,
     /// Name of the connection, as the broker shows it.
     pub connection_name: String,
-    /// Bound on connecting, logging in and each declaration.
+    /// Bound on connecting and logging in, and again on all that follows until it consumes.
     pub connect_timeout: Duration,
     /// Interval of heartbeats, in whole seconds; a silent peer is given up after two of them.
     pub heartbeat: Duration,

@@ -32,7 +32,7 @@ pub(super) struct Document<'a> {
     pub lone_surrogate: bool,
     /// Containers around the innermost value; 0 for a lone scalar.
     pub max_depth: usize,
-    /// What stands at each path, by the slot that [`Paths::add`] gave it.
+    /// What stands at each path, by the slot that [`Paths::new`] gave it.
     found: Vec<Option<Value<'a>>>,
 }
 

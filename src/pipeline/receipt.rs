@@ -22,7 +22,8 @@ impl Receipt {
             let wanted = move |entry: &&Entry| matches!(entry, Entry::Rejection(_)) == rejected;
             batch.entries().iter().filter(wanted).map(|entry| entry.delivery().tag)
         };
-        // The broker takes it ill if the last tag of a multiple acknowledgement was rejected before.
+        // Up to the last one that was not rejected: the broker closes the channel over an acknowledgement whose own tag is
+        // settled already.
         Receipt { ack_up_to: tags(false).max(), dead_letter: tags(true).collect() }
     }
 }
@@ -64,7 +65,7 @@ impl Tally {
         self.duplicates.load(Ordering::Relaxed)
     }
 
-    /// Deliveries sent to the dead-letter queue.
+    /// Deliveries recorded as rejections, each of which goes to the dead-letter queue.
     pub fn rejections(&self) -> u64 {
         self.rejections.load(Ordering::Relaxed)
     }

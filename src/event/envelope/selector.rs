@@ -123,7 +123,7 @@ impl From<Selector> for String {
     }
 }
 
-/// One of the fourteen basic properties that a field may be taken from, by its AMQP name.
+/// One of the thirteen basic properties that a field may be taken from, by its AMQP name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is the property of that name")]
 pub enum PropertyName {
