@@ -22,13 +22,12 @@ use tokio_util::sync::CancellationToken;
 pub use batch::Limits;
 pub use receipt::Tally;
 pub use window::{Bounds, Window};
-pub use write::Stopped;
 
 use crate::{
     backoff::Backoff,
     broker::{Acker, Source},
     event::Envelope,
-    store::{Append, Batch},
+    store::{Append, Batch, Fault},
 };
 use hand::Hand;
 use intake::Intake;
@@ -79,7 +78,7 @@ pub enum Ended {
     /// Nothing could be stored for [`Rules::hold`]: what is in hand has to go back.
     Held,
     /// The database wants mending.
-    Stopped(Stopped),
+    Stopped(Fault),
     /// The hard stop came with work unfinished; it stays with the broker.
     Aborted,
     /// A stage died; its name and last words.
@@ -94,7 +93,7 @@ impl Ended {
 /// How one stage ended.
 enum Stage<W> {
     Intake(Window, intake::Ended),
-    Write(Box<W>, Result<write::Ended, Stopped>),
+    Write(Box<W>, Result<write::Ended, Fault>),
     Acknowledge(Result<(), String>),
 }
 
@@ -185,11 +184,11 @@ where
             outcome.unstored = Some(batch);
             Ok(Some(Ended::Held))
         }
-        Err(stopped) => Err(stopped),
+        Err(fault) => Err(fault),
     };
     outcome.ended = match (died, write, acknowledge, intake) {
         (Some(error), ..) => Ended::Died(error),
-        (None, Err(stopped), ..) => Ended::Stopped(stopped),
+        (None, Err(fault), ..) => Ended::Stopped(fault),
         (None, Ok(Some(held)), ..) => held,
         (None, Ok(None), _, Some(intake::Ended::Lost(reason))) => Ended::SessionLost(reason),
         (None, Ok(None), Err(reason), _) => Ended::SessionLost(reason),

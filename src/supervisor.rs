@@ -14,7 +14,7 @@ use crate::{
     backoff::Backoff,
     broker,
     event::now,
-    pipeline::{Rules, Stopped, Tally},
+    pipeline::{Rules, Tally},
     signals::Stop,
     store::{self, MigrationError, Run, State},
 };
@@ -53,12 +53,9 @@ pub enum Failure {
     /// What exists on the broker is not what the configuration asks for.
     #[error("{0}")]
     Broker(broker::Fault),
-    /// The database wants mending.
-    #[error(transparent)]
-    Store(#[from] Stopped),
-    /// Events could not be stored, so that none were asked for.
+    /// The database wants mending before events can be stored.
     #[error("events cannot be stored: {0}")]
-    Unready(store::Fault),
+    Store(store::Fault),
     /// The schema is not what this program needs.
     #[error(transparent)]
     Schema(#[from] MigrationError),

@@ -49,10 +49,9 @@ impl Options {
                 match failure {
                     Failure::Broker(_) => exit::CONFIG,
                     Failure::Died(_) => exit::DIED,
-                    Failure::Store(_)
-                    | Failure::Unready(_)
-                    | Failure::Schema(_)
-                    | Failure::Unmigrated(_) => exit::FAILURE,
+                    Failure::Store(_) | Failure::Schema(_) | Failure::Unmigrated(_) => {
+                        exit::FAILURE
+                    }
                 }
             }
         };

@@ -19,11 +19,6 @@ use crate::{
     store::{Append, Batch, Commit, Entry, Fault},
 };
 
-/// The database wants mending before anything more can be stored.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot store events: {0}")]
-pub struct Stopped(Fault);
-
 /// How the stage ended.
 pub(super) enum Ended {
     /// There are no more deliveries, or nobody wants receipts any more.
@@ -34,7 +29,8 @@ pub(super) enum Ended {
     Held(Batch),
 }
 
-/// Runs until there are no more deliveries, or none that could still be acknowledged (`lost`).
+/// Runs until there are no more deliveries, or none that could still be acknowledged (`lost`). The error is a fault that
+/// somebody has to mend.
 pub(super) async fn run(
     writer: &mut impl Append,
     arrived: mpsc::Receiver<Delivery>,
@@ -43,7 +39,7 @@ pub(super) async fn run(
     hand: &Hand,
     tally: &Tally,
     lost: CancellationToken,
-) -> Result<Ended, Stopped> {
+) -> Result<Ended, Fault> {
     let mut gatherer = Gatherer::new(arrived, rules);
     while let Some(batch) = gatherer.gather().await {
         let mut waiting = VecDeque::from([batch]);
@@ -87,7 +83,7 @@ async fn settle(
     mut batch: Batch,
     rules: &Rules,
     lost: &CancellationToken,
-) -> Result<Settled, Stopped> {
+) -> Result<Settled, Fault> {
     let mut backoff = rules.backoff.clone();
     loop {
         let fault = match attempt(writer, &mut batch).await {
@@ -127,7 +123,7 @@ async fn settle(
                 }
             }
             Verdict::Isolate => return isolate(batch, fault).map(Settled::Split),
-            Verdict::Stop => return Err(Stopped(fault)),
+            Verdict::Stop => return Err(fault),
         }
     }
 }
@@ -172,7 +168,7 @@ fn in_two(batch: Batch, first_part: usize) -> Vec<Batch> {
 }
 
 /// Halves a refused batch; an event alone is turned into a rejection.
-fn isolate(batch: Batch, fault: Fault) -> Result<Vec<Batch>, Stopped> {
+fn isolate(batch: Batch, fault: Fault) -> Result<Vec<Batch>, Fault> {
     if batch.entries().len() > 1 {
         let middle = batch.entries().len() / 2;
         return Ok(in_two(batch, middle));
@@ -192,7 +188,7 @@ fn isolate(batch: Batch, fault: Fault) -> Result<Vec<Batch>, Stopped> {
             Ok(vec![Batch::new(vec![Entry::Rejection(Rejection { event, reason })])])
         }
         // Without its reason recorded it must not leave the queue.
-        Some(Entry::Rejection(_)) => Err(Stopped(fault)),
+        Some(Entry::Rejection(_)) => Err(fault),
         None => Ok(Vec::new()),
     }
 }

@@ -142,7 +142,7 @@ impl<'a> Sessions<'a> {
                     self.lost(&reason, opened.elapsed(), &before).await;
                 }
                 Ended::Aborted => return Ok(false),
-                Ended::Stopped(stopped) => return Err(stopped.into()),
+                Ended::Stopped(fault) => return Err(Failure::Store(fault)),
                 Ended::Died(name) => return Err(Failure::Died(name)),
             }
         }
@@ -172,7 +172,7 @@ impl<'a> Sessions<'a> {
                         return Ok(false);
                     }
                 }
-                Err(fault) => return Err(Failure::Unready(fault)),
+                Err(fault) => return Err(Failure::Store(fault)),
             }
         }
     }

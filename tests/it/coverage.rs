@@ -141,7 +141,7 @@ async fn a_start_without_postgres_and_a_failure_are_told_later() -> Result<()> {
     scene.publish(&[event(0)]).await?;
     assert_eq!(daemon.ends().await?, 1);
     let causes = states(&scene, &["starting", "paused", "recording", "stopped"]).await?;
-    assert!(causes[3].starts_with("cannot store events: "), "{causes:?}");
+    assert!(causes[3].starts_with("events cannot be stored: "), "{causes:?}");
     Ok(())
 }
 

@@ -130,7 +130,7 @@ async fn a_broken_schema_stops_the_daemon_and_loses_nothing() -> Result<()> {
     let messages: Vec<_> = (0..20).map(event).collect();
     scene.publish(&messages).await?;
     assert_eq!(daemon.ends().await?, 1);
-    assert_eq!(daemon.said("cannot store events"), 1, "{:#?}", daemon.log());
+    assert_eq!(daemon.said("events cannot be stored"), 1, "{:#?}", daemon.log());
 
     sqlx::raw_sql("alter table audit.elsewhere rename to events").execute(&mut sql).await?;
     let daemon = scene.daemon().await?;
