@@ -11,7 +11,7 @@ use super::{
     dedupe::{self, Ids, Verdict},
     link::{Link, answered},
     rejections::Rejections,
-    rows::{Rows, whole},
+    rows::Rows,
 };
 use crate::event::{Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
 
@@ -260,5 +260,5 @@ fn is_unsupported(error: &sqlx::Error) -> bool {
 }
 
 fn count(of: usize) -> i32 {
-    i32::try_from(whole(of)).unwrap_or(i32::MAX)
+    i32::try_from(of).unwrap_or(i32::MAX)
 }

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -180,7 +179,6 @@ impl CoverageLog {
 
     /// Ends the connection in good order.
     pub async fn close(self) {
-        // It goes either way; nothing is in flight.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.link.connection.close()).await;
+        self.link.close().await;
     }
 }

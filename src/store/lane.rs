@@ -1,8 +1,5 @@
 //! A lane: one writer connection's life.
 
-use std::time::Duration;
-
-use sqlx::Connection;
 use time::OffsetDateTime;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -25,6 +22,9 @@ pub(super) struct Lane {
     next_seq: i64,
     end_seq: i64,
     span: Option<Span>,
+    /// How long a new partition is, as `audit.ensure_partition` calls it, and how many are made ahead.
+    granularity: &'static str,
+    partitions_ahead: i32,
 }
 
 impl Lane {
@@ -33,21 +33,20 @@ impl Lane {
         let link = Link::new(connection, settings.statement_timeout);
         let id = Uuid::now_v7();
         info!(lane = %id, "connected to PostgreSQL");
-        Ok(Lane { link, id, number: 1, next_seq: 0, end_seq: 0, span: None })
-    }
-
-    /// Ends the connection in good order.
-    pub async fn close(self) {
-        // It goes either way; nothing is in flight.
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.link.connection.close()).await;
+        Ok(Lane {
+            link,
+            id,
+            number: 1,
+            next_seq: 0,
+            end_seq: 0,
+            span: None,
+            granularity: settings.granularity(),
+            partitions_ahead: i32::try_from(settings.partitions_ahead).unwrap_or(i32::MAX),
+        })
     }
 
     /// The partition that holds `at`. Entering one also makes those that follow it.
-    pub async fn partition(
-        &mut self,
-        at: OffsetDateTime,
-        settings: &Settings,
-    ) -> Result<Span, Fault> {
+    pub async fn partition(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
         if let Some(span) = self.span.filter(|span| span.contains(at)) {
             return Ok(span);
         }
@@ -57,25 +56,25 @@ impl Lane {
                from audit.ensure_partition($1, $2) s",
         )
         .bind(at)
-        .bind(settings.granularity());
+        .bind(self.granularity);
         let Link { connection, patience, .. } = &mut self.link;
         let (from, to, previous) = answered(*patience, query.fetch_one(connection)).await?;
         let span = Span { from, to, previous };
-        self.make_ahead(span, settings).await?;
+        self.make_ahead(span).await?;
         self.span = Some(span);
         Ok(span)
     }
 
     /// Makes the partitions after this one. They are not needed yet: where they cannot be made now, because somebody
     /// holds a lock on the table, the present one is still good.
-    async fn make_ahead(&mut self, span: Span, settings: &Settings) -> Result<(), Fault> {
+    async fn make_ahead(&mut self, span: Span) -> Result<(), Fault> {
         let query = sqlx::query(
             "select audit.ensure_partition($1 + n * case $2 when 'hourly' then interval '1 hour' else interval '1 day' end, $2)
                from generate_series(0, $3 - 1) n",
         )
         .bind(span.to)
-        .bind(settings.granularity())
-        .bind(i32::try_from(settings.partitions_ahead).unwrap_or(i32::MAX));
+        .bind(self.granularity)
+        .bind(self.partitions_ahead);
         let Link { connection, patience, .. } = &mut self.link;
         let wait_little = sqlx::query("set lock_timeout = '1s'").execute(&mut *connection);
         answered(*patience, wait_little).await?;

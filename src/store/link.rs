@@ -2,11 +2,14 @@
 
 use std::{future::Future, io, time::Duration};
 
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 /// How much longer than a statement may take its answer is awaited: the server ends a statement first, and says so;
 /// this is for a server that says nothing any more.
 const SLACK: Duration = Duration::from_secs(2);
+
+/// How long the server may take to hear of the end.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -20,6 +23,12 @@ pub(super) struct Link {
 impl Link {
     pub fn new(connection: PgConnection, statement_timeout: Duration) -> Link {
         Link { connection, patience: statement_timeout + SLACK, copies: true }
+    }
+
+    /// Ends the connection in good order.
+    pub async fn close(self) {
+        // It goes either way; nothing is in flight.
+        let _ = tokio::time::timeout(GOODBYE, self.connection.close()).await;
     }
 }
 

@@ -58,8 +58,8 @@ impl Writer {
         self.guarded(async |writer| {
             let horizon = writer.horizon().await?;
             let at = now();
-            let span = writer.partition(at).await?;
             let lane = writer.lane().await?;
+            let span = lane.partition(at).await?;
             let since = span.previous.min(horizon);
             dedupe::compare(&mut lane.link, unstored, &Ids::of(unstored), since).await?;
             append::rehearse(&mut lane.link, lane.id, at, unstored).await
@@ -70,7 +70,7 @@ impl Writer {
     /// Ends the connection in good order.
     pub async fn close(self) {
         if let Some(lane) = self.lane {
-            lane.close().await;
+            lane.link.close().await;
         }
     }
 
@@ -111,7 +111,7 @@ impl Writer {
 
     async fn append_once(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
         let Some(first) = batch.entries().first() else { return Ok(Commit::default()) };
-        let span = self.partition(first.delivery().received_at).await?;
+        let span = self.lane().await?.partition(first.delivery().received_at).await?;
         let horizon = self.horizon().await?;
         let elsewhere = self.elsewhere(batch.entries(), span, horizon);
         let before = batch.in_doubt;
@@ -168,14 +168,6 @@ impl Writer {
         Ok(commit)
     }
 
-    async fn partition(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
-        self.lane().await?;
-        match &mut self.lane {
-            Some(lane) => lane.partition(at, &self.settings).await,
-            None => Err(Fault::unavailable("the connection is gone")),
-        }
-    }
-
     /// From when on stored events may be the same as one of the batch, if they may be in another partition at all.
     fn elsewhere(
         &self,
@@ -203,7 +195,7 @@ fn redelivery_slack(settings: &Settings) -> Duration {
 
 impl Append for Writer {
     async fn span(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
-        self.guarded(async |writer| writer.partition(at).await).await
+        self.guarded(async |writer| writer.lane().await?.partition(at).await).await
     }
 
     async fn append(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
