@@ -14,10 +14,10 @@ pub(super) async fn run(
 ) -> Result<(), String> {
     while let Some(receipt) = receipts.recv().await {
         let told = async {
-            for tag in receipt.dead_letter {
+            for &tag in receipt.dead_letter() {
                 acker.dead_letter(tag).await?;
             }
-            match receipt.ack_up_to {
+            match receipt.ack_up_to() {
                 Some(tag) => acker.ack_up_to(tag).await,
                 None => Ok(()),
             }

@@ -10,10 +10,8 @@ use crate::{
 /// Proof that some deliveries are committed. Only the write stage makes one, and only out of a [`Commit`].
 #[derive(Debug)]
 pub(super) struct Receipt {
-    /// Deliveries up to and including this one are stored, apart from those rejected. `None` where none is.
-    pub ack_up_to: Option<DeliveryTag>,
-    /// Deliveries recorded as rejections.
-    pub dead_letter: Vec<DeliveryTag>,
+    ack_up_to: Option<DeliveryTag>,
+    dead_letter: Vec<DeliveryTag>,
 }
 
 impl Receipt {
@@ -25,6 +23,16 @@ impl Receipt {
         // Up to the last one that was not rejected: the broker closes the channel over an acknowledgement whose own tag is
         // settled already.
         Receipt { ack_up_to: tags(false).max(), dead_letter: tags(true).collect() }
+    }
+
+    /// Deliveries up to and including this one are stored, apart from those rejected. `None` where none is.
+    pub(super) fn ack_up_to(&self) -> Option<DeliveryTag> {
+        self.ack_up_to
+    }
+
+    /// Deliveries recorded as rejections.
+    pub(super) fn dead_letter(&self) -> &[DeliveryTag] {
+        &self.dead_letter
     }
 }
 
@@ -41,10 +49,10 @@ pub struct Tally {
 impl Tally {
     pub(super) fn count(&self, commit: &Commit) {
         for (total, more) in [
-            (&self.events, commit.events),
-            (&self.conflicts, commit.conflicts),
-            (&self.duplicates, commit.duplicates),
-            (&self.rejections, commit.rejections),
+            (&self.events, commit.events()),
+            (&self.conflicts, commit.conflicts()),
+            (&self.duplicates, commit.duplicates()),
+            (&self.rejections, commit.rejections()),
         ] {
             total.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
         }

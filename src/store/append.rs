@@ -57,7 +57,7 @@ pub(super) async fn at_once(
         .bind(count(rows.len()))
         .bind(rows.body_bytes());
     match answered(link.patience, insert.execute(&mut link.connection)).await {
-        Ok(_) => Ok(Outcome::Committed(Commit { events: rows.len(), ..Commit::default() })),
+        Ok(_) => Ok(Outcome::Committed(Commit { events: rows.len(), ..Commit::EMPTY })),
         Err(error) if is_known(&error) => Ok(Outcome::Known),
         Err(error) => Err(Fault::of_rows(error)),
     }
@@ -169,7 +169,7 @@ pub(super) async fn rehearse(
         }
     }
     rows.all_received_at(at);
-    let commit = Commit { events: 1, rejections: 1, ..Commit::default() };
+    let commit = Commit { events: 1, rejections: 1, ..Commit::EMPTY };
     let key = HeaderKey { lane, number: 0 };
 
     let patience = link.patience;

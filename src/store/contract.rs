@@ -6,17 +6,39 @@ use time::OffsetDateTime;
 
 use super::{Batch, Fault};
 
-/// What a committed transaction did. Can only be had from [`Append::append`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What a committed transaction did. Can only be had from [`Append::append`]: nobody but the store can make one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit {
+    pub(super) events: usize,
+    pub(super) conflicts: usize,
+    pub(super) duplicates: usize,
+    pub(super) rejections: usize,
+}
+
+impl Commit {
+    /// Of a transaction without any entry.
+    pub(super) const EMPTY: Commit =
+        Commit { events: 0, conflicts: 0, duplicates: 0, rejections: 0 };
+
     /// Events stored, conflicts included.
-    pub events: usize,
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
     /// How many of them carry an id that was stored before with other content.
-    pub conflicts: usize,
+    pub fn conflicts(&self) -> usize {
+        self.conflicts
+    }
+
     /// Deliveries of events that were stored already.
-    pub duplicates: usize,
+    pub fn duplicates(&self) -> usize {
+        self.duplicates
+    }
+
     /// Rejections recorded.
-    pub rejections: usize,
+    pub fn rejections(&self) -> usize {
+        self.rejections
+    }
 }
 
 /// The times that one partition holds.

@@ -110,7 +110,7 @@ impl Writer {
     }
 
     async fn append_once(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
-        let Some(first) = batch.entries().first() else { return Ok(Commit::default()) };
+        let Some(first) = batch.entries().first() else { return Ok(Commit::EMPTY) };
         let span = self.lane().await?.partition(first.delivery().received_at).await?;
         let horizon = self.horizon().await?;
         let elsewhere = self.elsewhere(batch.entries(), span, horizon);
