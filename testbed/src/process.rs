@@ -207,10 +207,6 @@ impl Helper {
         Ok(Self(child))
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.0.id()
-    }
-
     pub(crate) fn running(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
     }

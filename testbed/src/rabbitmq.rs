@@ -255,10 +255,4 @@ impl RabbitMq {
     pub fn pid(&self) -> Option<u32> {
         self.seat.pid()
     }
-
-    /// The process id of this server's port mapper, its own or that of its cluster.
-    #[must_use]
-    pub fn epmd_pid(&self) -> Option<u32> {
-        self.files.distribution.pid()
-    }
 }

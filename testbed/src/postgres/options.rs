@@ -8,6 +8,7 @@ pub struct PostgresOptions {
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) password: Option<String>,
     pub(crate) keep: bool,
+    /// Recovery after a kill included.
     pub(crate) start_within: Duration,
 }
 
@@ -42,13 +43,6 @@ impl PostgresOptions {
     #[must_use]
     pub fn keep(mut self) -> Self {
         self.keep = true;
-        self
-    }
-
-    /// How long a start may take, recovery after a kill included; 60 s unless told otherwise.
-    #[must_use]
-    pub fn start_within(mut self, limit: Duration) -> Self {
-        self.start_within = limit;
         self
     }
 

@@ -33,11 +33,6 @@ impl Distribution {
         self.port.number()
     }
 
-    /// The process id of the port mapper.
-    pub(super) fn pid(&self) -> Option<u32> {
-        self.epmd().as_ref().map(Helper::pid)
-    }
-
     /// Sees to it that the port mapper runs, in the foreground as our child: started by a server it would be a daemon
     /// of nobody's. Whoever comes first starts it, by its own `epmd`, and has it in its directory.
     pub(super) async fn start(

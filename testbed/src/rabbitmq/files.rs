@@ -30,7 +30,6 @@ pub(super) struct Files {
     amqp: Port,
     dist: Port,
     management: Option<Port>,
-    env: Vec<(String, String)>,
 }
 
 impl Files {
@@ -64,7 +63,6 @@ impl Files {
             amqp,
             dist: Port::free()?,
             management,
-            env: options.env,
         })
     }
 
@@ -157,8 +155,7 @@ impl Files {
             .env(
                 "RABBITMQ_CTL_ERL_ARGS",
                 "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none -start_epmd false",
-            )
-            .envs(self.env.iter().map(|(name, value)| (name, value)));
+            );
         command
     }
 }

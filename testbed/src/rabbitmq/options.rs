@@ -7,7 +7,6 @@ use std::time::Duration;
 pub struct RabbitMqOptions {
     pub(crate) conf: Vec<String>,
     pub(crate) advanced: String,
-    pub(crate) env: Vec<(String, String)>,
     pub(crate) management: bool,
     pub(crate) keep: bool,
     pub(crate) start_within: Duration,
@@ -18,7 +17,6 @@ impl Default for RabbitMqOptions {
         Self {
             conf: Vec::new(),
             advanced: "[].".to_owned(),
-            env: Vec::new(),
             management: false,
             keep: false,
             // 6 s alone; several at once on a machine that also compiles have been seen to need 40 s.
@@ -39,13 +37,6 @@ impl RabbitMqOptions {
     #[must_use]
     pub fn advanced(mut self, term: impl Into<String>) -> Self {
         self.advanced = term.into();
-        self
-    }
-
-    /// Adds a variable to the environment of the server and of `rabbitmqctl`.
-    #[must_use]
-    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.env.push((name.into(), value.into()));
         self
     }
 
