@@ -22,7 +22,7 @@ use std::future::Future;
 pub use address::Address;
 pub use alarms::{Alarm, Alarms};
 pub use deliveries::Deliveries;
-pub use ending::Ending;
+use ending::Ending;
 pub use fault::{Fault, Kind};
 pub use publisher::{Confirmation, Publisher};
 pub use session::{AckHandle, Session, SessionHandle, Settings};

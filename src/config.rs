@@ -38,7 +38,7 @@ pub use load::Loaded;
 pub use log::{Log, LogFormat, Rotation};
 pub use postgres::Postgres;
 pub use postgres_url::{PostgresUrl, PostgresUrlError};
-pub use problem::{ConfigError, Problem};
+pub use problem::ConfigError;
 pub use rabbitmq::{Declare, QueueType, RabbitMq};
 pub use reconnect::Reconnect;
 pub use secret::{Secret, redact};

@@ -29,7 +29,7 @@ pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
 }
 
 /// How to open a session with the broker.
-pub fn broker(config: &Config) -> broker::Settings {
+fn broker(config: &Config) -> broker::Settings {
     let rabbitmq = &config.rabbitmq;
     broker::Settings {
         address: address(config),
@@ -56,7 +56,7 @@ pub fn broker(config: &Config) -> broker::Settings {
 }
 
 /// Where the broker is.
-pub fn address(config: &Config) -> Address {
+fn address(config: &Config) -> Address {
     let url = &config.rabbitmq.url;
     Address {
         host: url.host.clone(),

@@ -157,14 +157,6 @@ impl TryFrom<String> for AmqpUrl {
     }
 }
 
-impl std::str::FromStr for AmqpUrl {
-    type Err = AmqpUrlError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
-    }
-}
-
 impl fmt::Display for AmqpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const KEPT: &AsciiSet =

@@ -104,11 +104,6 @@ impl PostgresUrl {
         Ok(Self { text: Secret::new(text), masked: mask(&mut url) })
     }
 
-    /// What sqlx connects with.
-    pub fn connect_options(&self) -> Result<PgConnectOptions, PostgresUrlError> {
-        PgConnectOptions::from_str(self.text.expose()).map_err(|_| PostgresUrlError::Refused)
-    }
-
     /// The URL with its password: for the wire, never for a log.
     pub fn expose(&self) -> &str {
         self.text.expose()
@@ -152,14 +147,6 @@ impl TryFrom<String> for PostgresUrl {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         Self::parse(&text)
-    }
-}
-
-impl FromStr for PostgresUrl {
-    type Err = PostgresUrlError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::parse(text)
     }
 }
 

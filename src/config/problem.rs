@@ -8,7 +8,7 @@ use super::secret::redact;
 ///
 /// Whatever it quotes is masked: a URL may have been written where another value belongs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub(super) struct Problem {
     subject: String,
     what: String,
     allowed: String,
@@ -16,7 +16,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(subject: &str, what: &str, allowed: &str, source: &str) -> Self {
+    pub fn new(subject: &str, what: &str, allowed: &str, source: &str) -> Self {
         Self {
             subject: quotable(subject),
             what: quotable(what),
@@ -28,22 +28,6 @@ impl Problem {
     /// The key (`ingest.prefetch`), or the file, variable or flag itself where no key can be named.
     pub fn subject(&self) -> &str {
         &self.subject
-    }
-
-    /// What is wrong with it.
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
-    /// What would be right; empty where `what` says it.
-    pub fn allowed(&self) -> &str {
-        &self.allowed
-    }
-
-    /// Where it was written: `file /etc/…`, `.env RABBIT_URL`, `environment …`, `flag --set …`; empty where
-    /// the subject says it.
-    pub fn source(&self) -> &str {
-        &self.source
     }
 }
 
@@ -67,7 +51,7 @@ fn quotable(text: &str) -> String {
     redact(text).replace(char::is_control, " ")
 }
 
-/// Everything that is wrong with a configuration. The process exits with [`crate::exit::CONFIG`].
+/// Everything that is wrong with a configuration, in the order of the layers and then of the keys. The process exits with [`crate::exit::CONFIG`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,
@@ -76,17 +60,6 @@ pub struct ConfigError {
 impl ConfigError {
     pub(super) fn new(problems: Vec<Problem>) -> Self {
         Self { problems }
-    }
-
-    /// The problems, in the order of the layers and then of the keys; at least one.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl From<Problem> for ConfigError {
-    fn from(problem: Problem) -> Self {
-        Self::new(vec![problem])
     }
 }
 
