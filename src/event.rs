@@ -21,9 +21,7 @@ pub use clock::now;
 pub use column::column_text;
 pub use defect::Defect;
 pub use delivery::{Delivery, DeliveryTag};
-pub use envelope::{
-    Envelope, Expects, InvalidSelector, Overrides, Preset, PropertyName, Selector, UnknownPreset,
-};
+pub use envelope::{Envelope, Expects, InvalidSelector, Overrides, Preset, PropertyName, Selector};
 pub use properties::{FieldValue, InvalidProperties, Properties, RecordedProperties};
 pub use rejection::{Reason, Rejection};
 

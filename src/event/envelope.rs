@@ -6,11 +6,11 @@ mod selector;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::scan::Paths;
 
-pub use preset::{Preset, UnknownPreset};
+pub use preset::Preset;
 pub use selector::{InvalidSelector, PropertyName, Selector};
 
 /// Which places hold an event's fields, compiled for use on every delivery.
@@ -41,7 +41,7 @@ enum Place {
 }
 
 /// Which bodies an envelope expects; any other is malformed, unless the event id came from a header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Expects {
     /// A JSON object.
@@ -53,8 +53,7 @@ pub enum Expects {
 }
 
 /// Rules that replace a preset's, field by field; `None` keeps the preset's.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// Where the event id may stand.
     pub event_id: Option<Vec<Selector>>,

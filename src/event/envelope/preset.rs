@@ -1,15 +1,11 @@
 //! The envelopes that come with the daemon.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
-use thiserror::Error;
+use serde::Deserialize;
 
 use super::{Expects, Rules, Selector};
 
 /// An envelope that comes with the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preset {
     /// The event bus this daemon was made for, in all the shapes found on it.
@@ -25,11 +21,6 @@ pub enum Preset {
     Binary,
 }
 
-/// Not the name of a [`Preset`].
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no envelope preset; there are {names}", names = Preset::ALL.map(Preset::as_str).join(", "))]
-pub struct UnknownPreset(pub String);
-
 impl Preset {
     /// All presets.
     pub const ALL: [Preset; 5] = [
@@ -39,18 +30,6 @@ impl Preset {
         Preset::Plain,
         Preset::Binary,
     ];
-
-    /// Its name in the configuration.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Preset::Bloodbank => "bloodbank",
-            Preset::Cloudevents => "cloudevents",
-            Preset::Masstransit => "masstransit",
-            Preset::Plain => "plain",
-            Preset::Binary => "binary",
-        }
-    }
 
     pub(super) fn rules(self) -> Rules {
         match self {
@@ -128,38 +107,14 @@ fn selectors(texts: &[&str]) -> Vec<Selector> {
     texts.iter().map(|text| text.parse().expect("a selector")).collect()
 }
 
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Preset {
-    type Err = UnknownPreset;
-
-    fn from_str(text: &str) -> Result<Preset, UnknownPreset> {
-        let preset = Preset::ALL.into_iter().find(|preset| preset.as_str() == text);
-        preset.ok_or_else(|| UnknownPreset(text.to_owned()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_preset_compiles_and_goes_by_one_name() {
+    fn every_preset_compiles() {
         for preset in Preset::ALL {
             let _ = super::super::Envelope::preset(preset);
-            assert_eq!(preset.as_str().parse(), Ok(preset));
-            assert_eq!(serde_json::to_value(preset).unwrap(), preset.as_str());
         }
-        assert!(
-            "bloodbanc"
-                .parse::<Preset>()
-                .unwrap_err()
-                .to_string()
-                .contains("bloodbank, cloudevents")
-        );
     }
 }

@@ -91,9 +91,8 @@ fn a_list_may_be_separated_by_commas() {
         .set("envelope.source=[]")
         .config();
     assert_eq!(config.rabbitmq.bindings, ["a.#", "b.#"]);
-    let places: Vec<_> =
-        config.envelope.event_id.iter().flatten().map(|place| place.to_string()).collect();
-    assert_eq!(places, ["/id", "property:message_id", "header:x-id"]);
+    let places = ["/id", "property:message_id", "header:x-id"].map(|place| place.parse().unwrap());
+    assert_eq!(config.envelope.event_id, Some(places.to_vec()));
     assert_eq!(config.envelope.source, Some(vec![]));
 }
 
