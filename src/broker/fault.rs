@@ -92,13 +92,24 @@ impl Fault {
         }
     }
 
+    /// A failed call that declares or binds something; where it is not allowed, it need not be done from here.
+    pub(super) fn of_declaring(doing: &str, ending: &Ending, error: &Error) -> Fault {
+        match ending.said() {
+            Some(said) if said.code == 403 => Fault::new(
+                Kind::Refused,
+                format!(
+                    "{doing}: {}; grant the user the permissions for it, or declare it yourself and set \
+                     rabbitmq.declare = \"verify\"",
+                    said.text
+                ),
+            ),
+            _ => Fault::of_call(doing, ending, error),
+        }
+    }
+
     /// What the broker gave as its reason, with what to do about it.
     pub(super) fn of_reply(code: u16, text: &str) -> Fault {
         let (kind, advice) = match code {
-            403 if text.starts_with("declaring") || text.starts_with("binding") => (
-                Kind::Refused,
-                "; grant the user the permissions for it, or declare it yourself and set rabbitmq.declare = \"verify\"",
-            ),
             403 => {
                 (Kind::Refused, "; check the user name, the password and the user's permissions")
             }

@@ -60,13 +60,16 @@ impl Topology {
     async fn create(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
         let topic = ExchangeDeclareArguments::new(&self.exchange, "topic").durable(true).finish();
         let done = channel.exchange_declare(topic).await;
-        done.map_err(failed(ending, format!("declaring the topic exchange '{}'", self.exchange)))?;
+        done.map_err(undeclared(
+            ending,
+            format!("declaring the topic exchange '{}'", self.exchange),
+        ))?;
 
         let fanout = ExchangeDeclareArguments::new(&self.dead_letter_exchange, "fanout")
             .durable(true)
             .finish();
         let done = channel.exchange_declare(fanout).await;
-        done.map_err(failed(
+        done.map_err(undeclared(
             ending,
             format!("declaring the dead-letter exchange '{}'", self.dead_letter_exchange),
         ))?;
@@ -74,7 +77,7 @@ impl Topology {
         let mut dead_letters = QueueDeclareArguments::durable_client_named(&self.dead_letter_queue);
         dead_letters.arguments(table([self.queue_type_argument()])?);
         let done = channel.queue_declare(dead_letters).await;
-        let dead_letters = done.map_err(failed(
+        let dead_letters = done.map_err(undeclared(
             ending,
             format!("declaring the dead-letter queue '{}'", self.dead_letter_queue),
         ))?;
@@ -83,7 +86,7 @@ impl Topology {
         let mut queue = QueueDeclareArguments::durable_client_named(&self.queue);
         queue.arguments(self.queue_arguments()?);
         let done = channel.queue_declare(queue).await;
-        done.map_err(failed(ending, format!("declaring the queue '{}'", self.queue)))?;
+        done.map_err(undeclared(ending, format!("declaring the queue '{}'", self.queue)))?;
         for key in &self.bindings {
             self.bind(channel, ending, &self.queue, &self.exchange, key).await?;
         }
@@ -99,7 +102,7 @@ impl Topology {
         key: &str,
     ) -> Result<(), Fault> {
         let done = channel.queue_bind(QueueBindArguments::new(queue, exchange, key)).await;
-        done.map_err(failed(
+        done.map_err(undeclared(
             ending,
             format!("binding the queue '{queue}' to the exchange '{exchange}' with '{key}'"),
         ))
@@ -111,14 +114,8 @@ impl Topology {
             let done = channel.exchange_declare(passive).await;
             done.map_err(failed(ending, format!("looking for the exchange '{exchange}'")))?;
         }
-        let mut dead_letters = 0;
-        for queue in [&self.queue, &self.dead_letter_queue] {
-            let passive = QueueDeclareArguments::new(queue).passive(true).finish();
-            let done = channel.queue_declare(passive).await;
-            let found = done.map_err(failed(ending, format!("looking for the queue '{queue}'")))?;
-            dead_letters = messages(found);
-        }
-        Ok(dead_letters)
+        look_for(&self.queue, channel, ending).await?;
+        look_for(&self.dead_letter_queue, channel, ending).await
     }
 
     fn queue_type_argument(&self) -> (&'static str, FieldValue) {
@@ -147,6 +144,13 @@ impl Topology {
     }
 }
 
+/// How many messages a queue holds that has to be there.
+async fn look_for(queue: &str, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
+    let passive = QueueDeclareArguments::new(queue).passive(true).finish();
+    let found = channel.queue_declare(passive).await;
+    found.map(messages).map_err(failed(ending, format!("looking for the queue '{queue}'")))
+}
+
 /// How many messages a declared queue holds.
 fn messages(declared: Option<(String, u32, u32)>) -> u32 {
     declared.map_or(0, |(_, messages, _)| messages)
@@ -168,4 +172,9 @@ fn table(
 fn failed(ending: &Ending, doing: String) -> impl FnOnce(Error) -> Fault {
     let ending = ending.clone();
     move |error| Fault::of_call(&doing, &ending, &error)
+}
+
+fn undeclared(ending: &Ending, doing: String) -> impl FnOnce(Error) -> Fault {
+    let ending = ending.clone();
+    move |error| Fault::of_declaring(&doing, &ending, &error)
 }
