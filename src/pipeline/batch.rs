@@ -1,11 +1,13 @@
 //! Batch: whatever has arrived while the last transaction was committing.
 //!
-//! There is no timer. On an idle bus a batch is one event, and waits for nothing; on a busy one batches grow until
-//! commits keep up.
+//! On an idle bus a batch is one event, and waits for nothing; on a busy one batches grow until commits keep up. Only where
+//! so many have come that there must be a backlog does a batch wait a little for more of them.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::Rules;
@@ -22,6 +24,14 @@ pub struct Limits {
     /// Bytes after which a batch takes no further event, as [`Event::size`] counts them. One may be larger by itself.
     pub bytes: usize,
 }
+
+/// With so many events in it a batch waits for more: fewer and larger transactions store more events a second, for less
+/// CPU (docs/performance.md). They come only with a backlog, or at 20,000 events a second: nobody waits for one of these.
+const BACKLOG: usize = 100;
+/// How long it waits, as long as there are more.
+const LINGER: Duration = Duration::from_millis(5);
+/// How long to let deliveries come together where nothing is urgent: being woken for each costs more than taking it.
+const PACE: Duration = Duration::from_millis(1);
 
 /// Makes batches of deliveries.
 pub(super) struct Gatherer<'a> {
@@ -50,11 +60,8 @@ impl<'a> Gatherer<'a> {
             };
             self.enter(first);
         }
-        while !self.closed
-            && let Ok(delivery) = self.arrived.try_recv()
-        {
-            self.enter(delivery);
-        }
+        self.enter_arrived();
+        self.linger().await;
         (self.size, self.closed) = (0, false);
         Some(Batch::new(std::mem::take(&mut self.entries)))
     }
@@ -77,8 +84,29 @@ impl<'a> Gatherer<'a> {
             && let Some(delivery) = self.arrived.recv().await
         {
             self.enter(delivery);
+            self.enter_arrived();
+            sleep(PACE).await;
         }
         std::future::pending().await
+    }
+
+    /// Waits for more as long as there is a backlog.
+    async fn linger(&mut self) {
+        let end = Instant::now() + LINGER;
+        let mut before = BACKLOG - 1;
+        while self.entries.len() > before && !self.closed && Instant::now() < end {
+            before = self.entries.len();
+            sleep(PACE).await;
+            self.enter_arrived();
+        }
+    }
+
+    fn enter_arrived(&mut self) {
+        while !self.closed
+            && let Ok(delivery) = self.arrived.try_recv()
+        {
+            self.enter(delivery);
+        }
     }
 
     /// One that the queue has counted often is a batch by itself: whatever it does, those before it are settled.
@@ -119,4 +147,105 @@ fn enter(delivery: Delivery, rules: &Rules) -> Entry {
 pub(super) fn split_at(mut entries: Vec<Entry>, at: usize) -> (Vec<Entry>, Vec<Entry>) {
     let rest = entries.split_off(at);
     (entries, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::sync::mpsc;
+    use tokio::time::{Instant, sleep};
+
+    use super::{BACKLOG, Gatherer, LINGER, Limits, PACE};
+    use crate::{
+        backoff::Backoff,
+        event::{Delivery, Envelope, Preset, Properties, now},
+        pipeline::{Bounds, Rules},
+    };
+
+    const MOST: usize = 500;
+
+    fn rules() -> Rules {
+        Rules {
+            envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
+            dead_letter_malformed: false,
+            max_body: 1000,
+            limits: Limits { events: MOST, bytes: 10_000_000 },
+            backoff: Backoff::new(Duration::ZERO, Duration::ZERO),
+            bounds: Bounds { deliveries: 2_000, bytes: 10_000_000, wary: 5 },
+            hold: Duration::from_secs(1),
+        }
+    }
+
+    fn deliver(to: &mpsc::Sender<Delivery>, count: usize) {
+        for _ in 0..count {
+            let delivery = Delivery {
+                tag: 0,
+                redelivered: false,
+                exchange: String::new(),
+                routing_key: String::new(),
+                properties: Properties::default(),
+                body: b"{}".to_vec(),
+                received_at: now(),
+            };
+            assert!(to.try_send(delivery).is_ok());
+        }
+    }
+
+    /// Where nothing else is to be done, the time of the tests is the next one that somebody waits for.
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_only_where_there_is_a_backlog() {
+        let (rules, (to, arrived)) = (rules(), mpsc::channel(2_000));
+        let mut gatherer = Gatherer::new(arrived, &rules);
+        let start = Instant::now();
+        deliver(&to, BACKLOG - 1);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), BACKLOG - 1);
+        assert_eq!(start.elapsed(), Duration::ZERO);
+
+        deliver(&to, BACKLOG);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), BACKLOG);
+        assert_eq!(start.elapsed(), PACE, "no more came");
+
+        deliver(&to, MOST + 1);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), MOST);
+        assert_eq!(start.elapsed(), PACE, "it is full");
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_no_longer_than_it_may() {
+        let (rules, (to, arrived)) = (rules(), mpsc::channel(2_000));
+        let mut gatherer = Gatherer::new(arrived, &rules);
+        deliver(&to, BACKLOG);
+        let (start, mut batch) = (Instant::now(), None);
+        tokio::select! {
+            biased;
+            () = async {
+                loop {
+                    deliver(&to, 1);
+                    sleep(PACE).await;
+                }
+            } => {}
+            gathered = gatherer.gather() => batch = gathered,
+        }
+        let gathered = batch.unwrap().entries().len();
+        assert!((LINGER..=LINGER + PACE).contains(&start.elapsed()), "{:?}", start.elapsed());
+        assert!((BACKLOG + 5..BACKLOG + 9).contains(&gathered), "{gathered}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_beside_a_commit_is_the_next_batch() {
+        let (rules, (to, arrived)) = (rules(), mpsc::channel(2_000));
+        let mut gatherer = Gatherer::new(arrived, &rules);
+        let commit = async {
+            deliver(&to, 3);
+            sleep(PACE * 10).await;
+            deliver(&to, 2);
+        };
+        gatherer.beside(commit).await;
+        assert_eq!(gatherer.entries.len(), 3);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), 5);
+        drop(to);
+        assert!(gatherer.gather().await.is_none());
+    }
 }
