@@ -12,7 +12,7 @@ use super::{Given, says};
 fn each_layer_wins_over_the_ones_below() {
     let prefetch = |given: &Given| given.config().ingest.prefetch;
     let given = Given::nothing();
-    assert_eq!(prefetch(&given), 2000);
+    assert_eq!(prefetch(&given), 4000);
     let given = given.default_file("[ingest]\nprefetch = 1\n");
     assert_eq!(prefetch(&given), 1);
     let given = given.dotenv("BLOODBANK_AUDIT__INGEST__PREFETCH=2\n");
@@ -28,7 +28,7 @@ fn a_named_file_replaces_the_default_one() {
     let given = Given::nothing().default_file("[ingest]\nbatch_events = 7\n");
     let given = given.file("[ingest]\nprefetch = 9\n");
     assert_eq!(given.config().ingest.prefetch, 9);
-    assert_eq!(given.config().ingest.batch_events, 1000);
+    assert_eq!(given.config().ingest.batch_events, 2000);
 }
 
 #[test]
