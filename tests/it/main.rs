@@ -36,4 +36,5 @@ mod stored_once;
 mod ten_thousand;
 mod tidy;
 mod tls;
+mod topic_matches;
 mod topology;

@@ -39,6 +39,15 @@ impl Scene {
         Ok(Scene { name, amqp_url: rabbitmq.amqp_url(), database_url, settings: Vec::new() })
     }
 
+    /// A scene whose database has the schema, and no daemon.
+    pub async fn migrated(bed: &Bed) -> Result<Scene> {
+        let scene = Scene::set(bed).await?;
+        let daemon = Daemon::spawn(&["migrate"], &scene.environment())?;
+        let status = daemon.ends().await?;
+        anyhow::ensure!(status == 0, "migrate ended with {status}: {:#?}", daemon.log());
+        Ok(scene)
+    }
+
     /// Configures the daemons of this scene: `section.key`, and the value as in the environment.
     pub fn with(mut self, key: &str, value: impl Into<String>) -> Scene {
         self.settings.push((key.to_owned(), value.into()));
