@@ -1,7 +1,7 @@
 //! Batch: whatever has arrived while the last transaction was committing.
 //!
 //! On an idle bus a batch is one event, and waits for nothing; on a busy one batches grow until commits keep up. Only where
-//! so many have come that there must be a backlog does a batch wait a little for more of them.
+//! events come as fast as they do from a backlog does a batch wait a little for more of them.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -26,12 +26,15 @@ pub struct Limits {
 }
 
 /// With so many events in it a batch waits for more: fewer and larger transactions store more events a second, for less
-/// CPU (docs/performance.md). They come only with a backlog, or at 20,000 events a second: nobody waits for one of these.
-const BACKLOG: usize = 100;
+/// CPU (docs/performance.md).
+const LARGE: usize = 100;
 /// How long it waits, as long as there are more.
 const LINGER: Duration = Duration::from_millis(5);
 /// How long to let deliveries come together where nothing is urgent: being woken for each costs more than taking it.
 const PACE: Duration = Duration::from_millis(1);
+/// So many have to come in that time, or it waits no longer: as fast they come only from a backlog, where nobody waits for
+/// one of them.
+const BACKLOG: usize = 25;
 
 /// Makes batches of deliveries.
 pub(super) struct Gatherer<'a> {
@@ -92,12 +95,17 @@ impl<'a> Gatherer<'a> {
 
     /// Waits for more as long as there is a backlog.
     async fn linger(&mut self) {
+        if self.entries.len() < LARGE {
+            return;
+        }
         let end = Instant::now() + LINGER;
-        let mut before = BACKLOG - 1;
-        while self.entries.len() > before && !self.closed && Instant::now() < end {
-            before = self.entries.len();
+        while !self.closed && Instant::now() < end {
+            let before = self.entries.len();
             sleep(PACE).await;
             self.enter_arrived();
+            if self.entries.len() - before < BACKLOG {
+                break;
+            }
         }
     }
 
@@ -156,7 +164,7 @@ mod tests {
     use tokio::sync::mpsc;
     use tokio::time::{Instant, sleep};
 
-    use super::{BACKLOG, Gatherer, LINGER, Limits, PACE};
+    use super::{BACKLOG, Gatherer, LARGE, LINGER, Limits, PACE};
     use crate::{
         backoff::Backoff,
         event::{Delivery, Envelope, Preset, Properties, now},
@@ -194,16 +202,16 @@ mod tests {
 
     /// Where nothing else is to be done, the time of the tests is the next one that somebody waits for.
     #[tokio::test(start_paused = true)]
-    async fn a_batch_waits_only_where_there_is_a_backlog() {
+    async fn a_batch_waits_only_where_it_is_large_and_more_come() {
         let (rules, (to, arrived)) = (rules(), mpsc::channel(2_000));
         let mut gatherer = Gatherer::new(arrived, &rules);
         let start = Instant::now();
-        deliver(&to, BACKLOG - 1);
-        assert_eq!(gatherer.gather().await.unwrap().entries().len(), BACKLOG - 1);
+        deliver(&to, LARGE - 1);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), LARGE - 1);
         assert_eq!(start.elapsed(), Duration::ZERO);
 
-        deliver(&to, BACKLOG);
-        assert_eq!(gatherer.gather().await.unwrap().entries().len(), BACKLOG);
+        deliver(&to, LARGE);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), LARGE);
         assert_eq!(start.elapsed(), PACE, "no more came");
 
         deliver(&to, MOST + 1);
@@ -212,25 +220,34 @@ mod tests {
         assert_eq!(gatherer.gather().await.unwrap().entries().len(), 1);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_batch_waits_no_longer_than_it_may() {
+    /// How long a large batch waits, and how many it becomes, where so many more come in each [`PACE`].
+    async fn waits_where_come(each: usize) -> (Duration, usize) {
         let (rules, (to, arrived)) = (rules(), mpsc::channel(2_000));
         let mut gatherer = Gatherer::new(arrived, &rules);
-        deliver(&to, BACKLOG);
-        let (start, mut batch) = (Instant::now(), None);
+        deliver(&to, LARGE);
+        let start = Instant::now();
+        let publish = async {
+            loop {
+                deliver(&to, each);
+                sleep(PACE).await;
+            }
+        };
         tokio::select! {
             biased;
-            () = async {
-                loop {
-                    deliver(&to, 1);
-                    sleep(PACE).await;
-                }
-            } => {}
-            gathered = gatherer.gather() => batch = gathered,
+            () = publish => unreachable!("it goes on for ever"),
+            gathered = gatherer.gather() => {
+                (start.elapsed(), gathered.unwrap().entries().len())
+            }
         }
-        let gathered = batch.unwrap().entries().len();
-        assert!((LINGER..=LINGER + PACE).contains(&start.elapsed()), "{:?}", start.elapsed());
-        assert!((BACKLOG + 5..BACKLOG + 9).contains(&gathered), "{gathered}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_waits_no_longer_than_it_may_nor_for_few() {
+        let (waited, gathered) = waits_where_come(BACKLOG).await;
+        assert!((LINGER..=LINGER + PACE).contains(&waited), "{waited:?}");
+        assert!(gathered >= LARGE + 5 * BACKLOG, "{gathered}");
+        let (waited, gathered) = waits_where_come(BACKLOG - 1).await;
+        assert_eq!((waited, gathered), (PACE, LARGE + 2 * (BACKLOG - 1)));
     }
 
     #[tokio::test(start_paused = true)]
