@@ -51,7 +51,8 @@ fn quotable(text: &str) -> String {
     redact(text).replace(char::is_control, " ")
 }
 
-/// Everything that is wrong with a configuration, in the order of the layers and then of the keys. The process exits with [`crate::exit::CONFIG`].
+/// Everything that is wrong with a configuration, in the order of the layers and then of the keys. The process exits
+/// with [`crate::exit::CONFIG`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     problems: Vec<Problem>,

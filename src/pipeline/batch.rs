@@ -159,31 +159,16 @@ pub(super) fn split_at(mut entries: Vec<Entry>, at: usize) -> (Vec<Entry>, Vec<E
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use tokio::sync::mpsc;
     use tokio::time::{Instant, sleep};
 
-    use super::{BACKLOG, Gatherer, LARGE, LINGER, Limits, PACE};
+    use super::{BACKLOG, Gatherer, LARGE, LINGER, PACE};
     use crate::{
-        backoff::Backoff,
-        event::{Delivery, Envelope, Preset, Properties, now},
-        pipeline::{Bounds, Rules},
+        event::{Delivery, Properties, now},
+        pipeline::tests::rules,
     };
-
-    const MOST: usize = 500;
-
-    fn rules() -> Rules {
-        Rules {
-            envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
-            dead_letter_malformed: false,
-            max_body: 1000,
-            limits: Limits { events: MOST, bytes: 10_000_000 },
-            backoff: Backoff::new(Duration::ZERO, Duration::ZERO),
-            bounds: Bounds { deliveries: 2_000, bytes: 10_000_000, wary: 5 },
-            hold: Duration::from_secs(1),
-        }
-    }
 
     fn deliver(to: &mpsc::Sender<Delivery>, count: usize) {
         for _ in 0..count {
@@ -214,8 +199,8 @@ mod tests {
         assert_eq!(gatherer.gather().await.unwrap().entries().len(), LARGE);
         assert_eq!(start.elapsed(), PACE, "no more came");
 
-        deliver(&to, MOST + 1);
-        assert_eq!(gatherer.gather().await.unwrap().entries().len(), MOST);
+        deliver(&to, rules.limits.events + 1);
+        assert_eq!(gatherer.gather().await.unwrap().entries().len(), rules.limits.events);
         assert_eq!(start.elapsed(), PACE, "it is full");
         assert_eq!(gatherer.gather().await.unwrap().entries().len(), 1);
     }

@@ -45,17 +45,21 @@ impl Acker for Dies {
     }
 }
 
-#[tokio::test]
-async fn a_stage_that_dies_is_named() {
-    let rules = Rules {
+pub(super) fn rules() -> Rules {
+    Rules {
         envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
         dead_letter_malformed: false,
         max_body: 1000,
-        limits: Limits { events: 10, bytes: 1000 },
+        limits: Limits { events: 500, bytes: 10_000_000 },
         backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
-        bounds: Bounds { deliveries: 10, bytes: 1000, wary: 5 },
+        bounds: Bounds { deliveries: 2_000, bytes: 10_000_000, wary: 5 },
         hold: Duration::from_secs(1),
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_stage_that_dies_is_named() {
+    let rules = rules();
     let window = Window::new(rules.bounds);
     let second = Duration::from_secs(1);
     let writer = Writer::new(Settings {

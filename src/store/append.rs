@@ -39,7 +39,7 @@ pub(super) async fn at_once(
     for entry in entries {
         rows.push(entry.event(), None);
     }
-    if link.copies && rows.are_many() {
+    if rows.are_copied(link) {
         return in_a_transaction(link, key, first_seq, &rows, &Rejections::default(), 0).await;
     }
     let columns = Columns::of(rows.iter());
@@ -105,7 +105,7 @@ async fn in_a_transaction(
         rejections: rejections.len(),
     };
     let patience = link.patience;
-    let copied = link.copies && rows.are_many();
+    let copied = rows.are_copied(link);
     let mut transaction = answered(patience, link.connection.begin()).await?;
     let header = insert_header(&mut transaction, key, first_seq, &commit, rows.body_bytes());
     if !answered(patience, header).await? {
@@ -173,7 +173,7 @@ pub(super) async fn rehearse(
     let key = HeaderKey { lane, number: 0 };
 
     let patience = link.patience;
-    let copied = link.copies && rows.are_many();
+    let copied = rows.are_copied(link);
     let mut transaction = answered(patience, link.connection.begin()).await?;
     answered(patience, insert_header(&mut transaction, key, 0, &commit, 0)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);

@@ -9,7 +9,7 @@ use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{columns::Columns, copy, dedupe::ContentDigest};
+use super::{columns::Columns, copy, dedupe::ContentDigest, link::Link};
 use crate::event::{BodyForm, Event, EventId, column_text};
 
 /// From so many rows, or bytes, on they are copied; below, the additional trips cost more than copying saves.
@@ -73,9 +73,9 @@ impl<'a> Rows<'a> {
         whole(self.body_bytes)
     }
 
-    /// Whether they are better copied.
-    pub fn are_many(&self) -> bool {
-        self.rows.len() >= MANY || self.body_bytes >= MUCH
+    /// Whether they are better copied, and may be.
+    pub fn are_copied(&self, link: &Link) -> bool {
+        link.copies && (self.rows.len() >= MANY || self.body_bytes >= MUCH)
     }
 
     /// Inserts them, numbered from `first_seq` on, as a part of a transaction; as copies where that is said.
