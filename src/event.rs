@@ -42,7 +42,8 @@ pub struct Event {
     /// Who produced it; at most [`Event::MAX_TEXT`] bytes.
     pub source: Option<String>,
     /// Identifiers of the events it follows from, in order, without repeats; at most
-    /// [`Event::MAX_CORRELATION_IDS`] of at most [`Event::MAX_ID`] bytes each.
+    /// [`Event::MAX_CORRELATION_IDS`] of at most [`Event::MAX_ID`] bytes each. Uuids are in lower case with hyphens, the
+    /// others verbatim.
     pub correlation_ids: Vec<String>,
     /// Which kind of column can hold the body.
     pub body_form: BodyForm,

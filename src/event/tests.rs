@@ -168,6 +168,12 @@ fn what_is_absent_is_none_and_never_invented() {
 
 #[test]
 fn correlation_ids_are_a_union_in_order_without_repeats() {
+    let spellings = bloodbank(
+        r#"{"correlation_ids":["0F3C2C2E-6A0E-4F0B-9A52-6A4A7C0F1D11","0f3c2c2e6a0e4f0b9a526a4a7c0f1d11",
+            "urn:uuid:0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11","{0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11}","ABC"]}"#,
+    );
+    assert_eq!(spellings.correlation_ids, ["0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11", "ABC"]);
+
     let event = bloodbank(r#"{"correlation_id":"c","correlation_ids":["b","a","b",7,null,""]}"#);
     assert_eq!(
         (event.correlation_ids, event.defects),

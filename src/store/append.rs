@@ -241,7 +241,7 @@ async fn committed_before(
 /// Whether a dedupe index of ours refused the statement, or its header was there already: either way the batch has
 /// to be compared with what is stored. A unique index of the user's own is not meant.
 fn is_known(error: &sqlx::Error) -> bool {
-    const INDEXES: [&str; 4] = ["_event_id", "_event_key", "_conflict_id", "_conflict_key"];
+    const INDEXES: [&str; 2] = ["_event_id", "_event_key"];
     let sqlx::Error::Database(answer) = error else { return false };
     let Some(answer) = answer.try_downcast_ref::<PgDatabaseError>() else { return false };
     let ours = |index: &str| {

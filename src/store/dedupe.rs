@@ -3,6 +3,9 @@
 //!
 //! What is compared is a SHA-256 over all that makes an event the same: body, properties, exchange and routing key. It
 //! keeps the work linear, whatever number of different events a producer publishes under one id.
+//!
+//! Of a partition that is filled so fast that PostgreSQL has no statistics of it yet, the planner knows nothing and could
+//! prefer to read all of it. `offset 0` leaves it one way: to look up one id after the other, and by its index.
 
 use std::collections::{HashMap, HashSet};
 
@@ -46,10 +49,12 @@ pub(super) async fn any_stored(
         return Ok(false);
     }
     let query = sqlx::query_as(
-        "select exists (select from audit.events where event_id = any ($1) and not conflict
-                           and received_at >= $3 and (received_at < $4 or received_at >= $5))
-             or exists (select from audit.events where event_key = any ($2) and not conflict
-                           and received_at >= $3 and (received_at < $4 or received_at >= $5))",
+        "select exists (select from unnest($1::uuid[]) as b (id) cross join lateral (
+                            select from audit.events e where e.event_id = b.id and e.conflict_digest is null
+                               and e.received_at >= $3 and (e.received_at < $4 or e.received_at >= $5) offset 0) s)
+             or exists (select from unnest($2::text[]) as b (key) cross join lateral (
+                            select from audit.events e where e.event_key = b.key and e.conflict_digest is null
+                               and e.received_at >= $3 and (e.received_at < $4 or e.received_at >= $5) offset 0) s)",
     )
     .bind(uuids)
     .bind(keys)
@@ -98,21 +103,21 @@ async fn stored(
     // One statement, so that all of it is as of one moment: an event that another daemon stores between two looks could
     // be taken for a conflict with itself.
     let mut stored = sqlx::query(
-        "select event_id, event_key, conflict_digest, exchange, routing_key, properties::text, audit.raw(e)
-           from audit.events e where event_id = any ($1) and not conflict and received_at >= $5
+        "select s.* from (select distinct unnest($1::uuid[])) as b (id) cross join lateral (
+             select e.event_id, e.event_key, e.conflict_digest, e.exchange, e.routing_key, e.properties::text, audit.raw(e)
+               from audit.events e where e.event_id = b.id and e.conflict_digest is null and e.received_at >= $5 offset 0) s
          union all
-         select event_id, event_key, conflict_digest, exchange, routing_key, properties::text, audit.raw(e)
-           from audit.events e where event_key = any ($3) and not conflict and received_at >= $5
+         select s.* from (select distinct unnest($3::text[])) as b (key) cross join lateral (
+             select e.event_id, e.event_key, e.conflict_digest, e.exchange, e.routing_key, e.properties::text, audit.raw(e)
+               from audit.events e where e.event_key = b.key and e.conflict_digest is null and e.received_at >= $5 offset 0) s
          union all
-         select e.event_id, e.event_key, e.conflict_digest, null, null, null, null
-           from unnest($1::uuid[], $2::bytea[]) as b (id, digest)
-           join audit.events e on e.event_id = b.id and e.conflict_digest = b.digest
-          where e.event_id is not null and e.conflict and e.received_at >= $5
+         select s.*, null, null, null, null from unnest($1::uuid[], $2::bytea[]) as b (id, digest) cross join lateral (
+             select e.event_id, e.event_key, e.conflict_digest
+               from audit.events e where e.event_id = b.id and e.conflict_digest = b.digest and e.received_at >= $5 offset 0) s
          union all
-         select e.event_id, e.event_key, e.conflict_digest, null, null, null, null
-           from unnest($3::text[], $4::bytea[]) as b (key, digest)
-           join audit.events e on e.event_key = b.key and e.conflict_digest = b.digest
-          where e.event_key is not null and e.conflict and e.received_at >= $5",
+         select s.*, null, null, null, null from unnest($3::text[], $4::bytea[]) as b (key, digest) cross join lateral (
+             select e.event_id, e.event_key, e.conflict_digest
+               from audit.events e where e.event_key = b.key and e.conflict_digest = b.digest and e.received_at >= $5 offset 0) s",
     )
     .bind(&ids.uuids)
     .bind(&ids.uuid_digests)

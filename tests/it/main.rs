@@ -10,6 +10,7 @@
 mod support;
 
 mod alarms;
+mod asking;
 mod bounded;
 mod broker_changes;
 mod bus_checks;
@@ -38,3 +39,4 @@ mod tidy;
 mod tls;
 mod topic_matches;
 mod topology;
+mod trace;

@@ -3,6 +3,7 @@
 mod balance;
 mod bed;
 mod daemon;
+mod history;
 mod load;
 mod message;
 mod raw;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
 pub use daemon::Daemon;
+pub use history::made_history;
 pub use load::Load;
 pub use message::{Message, digests, event, fixtures};
 pub use raw::{UNPARSABLE, drain, publish_with_headers};

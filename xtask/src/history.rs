@@ -164,7 +164,8 @@ impl History {
     /// When the database fails.
     pub async fn holds_any(&mut self, ids: &[Uuid]) -> Result<bool> {
         sqlx::query_scalar(
-            "select exists (select from audit.events where event_id = any($1) and not conflict)",
+            "select exists (select from unnest($1::uuid[]) as wanted (id) cross join lateral ( \
+                 select from audit.events e where e.event_id = wanted.id offset 0) stored)",
         )
         .bind(ids)
         .fetch_one(&mut self.connection)

@@ -88,6 +88,14 @@ fn id_text(value: Found<'_>) -> Option<Cow<'_, str>> {
     (text.len() <= Event::MAX_ID).then_some(text)
 }
 
+/// A uuid as PostgreSQL writes it, so that it equals the id of the event that it names; anything else as it is.
+fn usual_form(id: Cow<'_, str>) -> Cow<'_, str> {
+    let Ok(uuid) = Uuid::try_parse(&id) else { return id };
+    let mut buffer = Uuid::encode_buffer();
+    let usual = uuid.hyphenated().encode_lower(&mut buffer);
+    if *usual == *id { id } else { Cow::Owned(usual.to_owned()) }
+}
+
 fn event_time(value: Found<'_>) -> Result<OffsetDateTime, Defect> {
     match value {
         Found::Text(text) => timestamp::parse(&text),
@@ -196,7 +204,7 @@ impl Ids {
 
     fn extend<'a>(&mut self, values: impl IntoIterator<Item = Found<'a>>) {
         for value in values {
-            match id_text(value) {
+            match id_text(value).map(usual_form) {
                 Some(id) if self.has(&id) => {}
                 Some(id) if self.kept.len() < Event::MAX_CORRELATION_IDS => self.keep(id),
                 _ => self.unusable = true,

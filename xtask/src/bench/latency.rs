@@ -204,7 +204,7 @@ async fn publish(
 
 const SINGLE: &str = "
     create table public.single (like audit.events including all);
-    create unique index on public.single (event_id) where event_id is not null and not conflict";
+    create unique index on public.single (event_id, conflict_digest) nulls not distinct where event_id is not null";
 
 async fn insert(scene: &Scene, scale: &Scale) -> Result<Sample> {
     let database = Database::migrated(scene).await?;
