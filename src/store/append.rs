@@ -45,17 +45,21 @@ pub(super) async fn at_once(
     let columns = Columns::of(rows.iter());
     let statement = sqlx::query(concat!(
         "with header as (
-             insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes)
-             values ($19, $20, $1, $21, 0, 0, 0, $22)
+             insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes,
+                 received_from, received_to)
+             values ($19, $20, $1, $21, 0, 0, 0, $22, $23, $24)
          ) ",
         insert_events!()
     ));
+    let (received_from, received_to) = rows.received();
     let insert = columns
         .bind(statement, first_seq)
         .bind(key.lane)
         .bind(key.number)
         .bind(count(rows.len()))
-        .bind(rows.body_bytes());
+        .bind(rows.body_bytes())
+        .bind(received_from)
+        .bind(received_to);
     match answered(link.patience, insert.execute(&mut link.connection)).await {
         Ok(_) => Ok(Outcome::Committed(Commit { events: rows.len(), ..Commit::EMPTY })),
         Err(error) if is_known(&error) => Ok(Outcome::Known),
@@ -107,7 +111,7 @@ async fn in_a_transaction(
     let patience = link.patience;
     let copied = rows.are_copied(link);
     let mut transaction = answered(patience, link.connection.begin()).await?;
-    let header = insert_header(&mut transaction, key, first_seq, &commit, rows.body_bytes());
+    let header = insert_header(&mut transaction, key, first_seq, &commit, rows);
     if !answered(patience, header).await? {
         answered(patience, transaction.rollback()).await?;
         let before = committed_before(&mut link.connection, key);
@@ -175,7 +179,7 @@ pub(super) async fn rehearse(
     let patience = link.patience;
     let copied = rows.are_copied(link);
     let mut transaction = answered(patience, link.connection.begin()).await?;
-    answered(patience, insert_header(&mut transaction, key, 0, &commit, 0)).await?;
+    answered(patience, insert_header(&mut transaction, key, 0, &commit, &rows)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);
     answered(patience, rejected).await?;
     let inserted = answered(patience, rows.insert(&mut transaction, 0, copied)).await;
@@ -197,11 +201,13 @@ async fn insert_header(
     key: HeaderKey,
     first_seq: i64,
     commit: &Commit,
-    body_bytes: i64,
+    rows: &Rows<'_>,
 ) -> Result<bool, sqlx::Error> {
+    let (received_from, received_to) = rows.received();
     let inserted = sqlx::query(
-        "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
+        "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes,
+             received_from, received_to)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (lane, number) do nothing",
     )
     .bind(key.lane)
@@ -211,7 +217,9 @@ async fn insert_header(
     .bind(count(commit.conflicts))
     .bind(count(commit.duplicates))
     .bind(count(commit.rejections))
-    .bind(body_bytes)
+    .bind(rows.body_bytes())
+    .bind(received_from)
+    .bind(received_to)
     .execute(&mut **transaction)
     .await?;
     Ok(inserted.rows_affected() == 1)

@@ -30,7 +30,10 @@ pub(super) struct Lane {
 impl Lane {
     pub async fn open(settings: &Settings) -> Result<Lane, Fault> {
         let connection = settings.connect(settings.statement_timeout).await?;
-        let link = Link::new(connection, settings.statement_timeout);
+        let mut link = Link::new(connection, settings.statement_timeout);
+        // The database may have been restored into another server since.
+        let ordered = sqlx::query("select audit.ensure_order()").execute(&mut link.connection);
+        answered(link.patience, ordered).await?;
         let id = Uuid::now_v7();
         info!(lane = %id, "connected to PostgreSQL");
         Ok(Lane {

@@ -73,6 +73,16 @@ impl<'a> Rows<'a> {
         whole(self.body_bytes)
     }
 
+    /// When the first and the last of them were received; none where there are none.
+    pub fn received(&self) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
+        let times = || {
+            self.rows
+                .iter()
+                .map(|(event, _)| self.received_at.unwrap_or(event.delivery.received_at))
+        };
+        (times().min(), times().max())
+    }
+
     /// Whether they are better copied, and may be.
     pub fn are_copied(&self, link: &Link) -> bool {
         link.copies && (self.rows.len() >= MANY || self.body_bytes >= MUCH)

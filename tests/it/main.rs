@@ -20,6 +20,7 @@ mod config;
 mod connecting;
 mod copied;
 mod coverage;
+mod cursor;
 mod evidence_is_safe;
 mod faults_sorted;
 mod half_open;
