@@ -103,7 +103,7 @@ comment on function audit.horizon() is 'All batches with a lower position have c
 
 -- A cursor names the last batch it has seen something of, how many events of it where that was not all, and the end of
 -- its lane: `1234@6a4a7c0f1d11` or `1234+17@6a4a7c0f1d11`.
-create function audit.events_since(cursor text, "limit" integer default 1000)
+create function audit.events_since(cursor text default null, "limit" integer default 1000)
 returns table (next text, event audit.events)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp

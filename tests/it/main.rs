@@ -41,3 +41,4 @@ mod tls;
 mod topic_matches;
 mod topology;
 mod trace;
+mod views;
