@@ -32,6 +32,7 @@ mod nothing_spins;
 mod one_place;
 mod outages;
 mod own_rules;
+mod roles;
 mod schema;
 mod stop_anytime;
 mod stored_once;
