@@ -107,3 +107,59 @@ async fn an_event_is_found_under_every_spelling_of_its_id() -> Result<()> {
     }
     Ok(())
 }
+
+/// Events that the documents ask for: one of that id, one that follows from it, and a rejection.
+const ASKED_FOR: &str = r#"
+    insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_type, source,
+           exchange, routing_key, correlation_ids, properties, payload)
+    select n, now() - interval '10 minutes' / n, now(), case n when 1 then '0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11'::uuid
+           else gen_random_uuid() end, false, false, false, 'transcription.voice.completed', 'whisper', 'made',
+           'transcription.voice.completed', case n when 2 then array['0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11'] else '{}' end,
+           '{}', '{}'
+      from generate_series(1, 2) n;
+    insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes, received_from,
+           received_to)
+    values (gen_random_uuid(), 1, 1, 2, 0, 0, 0, 4, now() - interval '10 minutes', now());
+"#;
+
+/// What stands between fences of that language, statement by statement.
+fn queries(document: &str) -> Vec<String> {
+    let blocks = document.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks
+        .flat_map(|block| block.split(";\n"))
+        .filter(|query| !query.trim().is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_the_documents_runs() -> Result<()> {
+    let scene = Scene::migrated(Bed::shared().await?).await?;
+    let mut sql = scene.sql().await?;
+    made_history(&mut sql, 2, 2_000).await?;
+    sqlx::raw_sql("delete from audit.events where seq < 3").execute(&mut sql).await?;
+    sqlx::raw_sql(ASKED_FOR).execute(&mut sql).await?;
+    let queries = queries(include_str!("../../docs/sql.md"));
+    assert!(queries.len() > 15, "only {} found", queries.len());
+    // Roles are the whole server's: nothing of this is to stay.
+    let mut transaction = sqlx::Connection::begin(&mut sql).await?;
+    for query in queries {
+        let rows = sqlx::query(sqlx::AssertSqlSafe(query.clone()))
+            .fetch_all(&mut *transaction)
+            .await
+            .map_err(|error| anyhow::anyhow!("{query}: {error}"))?;
+        // Of what is odd, and of a daemon that runs, there is nothing in this history.
+        let nothing = [
+            "audit.gaps",
+            "audit.conflicts",
+            "audit.malformed",
+            "audit.rejections",
+            "audit.coverage",
+            "audit.listening",
+            "create role",
+        ];
+        let empty = nothing.iter().any(|name| query.contains(name));
+        assert_eq!(rows.is_empty(), empty, "{query}");
+    }
+    Ok(())
+}
