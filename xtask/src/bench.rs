@@ -14,7 +14,9 @@ mod latency;
 pub mod machine;
 mod meter;
 mod observer;
+mod past;
 mod profile;
+mod queries;
 mod release;
 mod report;
 mod scale;
@@ -48,12 +50,14 @@ pub enum Scenario {
     Memory,
     /// Bytes of table, indexes and WAL an event, from its drains
     Size,
+    /// How long the history takes to answer, with a past of months; only where it is named
+    Queries,
 }
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// What to measure; everything where nothing is named
+    /// What to measure; everything but queries where nothing is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// How often each measurement is taken; medians are shown
@@ -68,6 +72,12 @@ pub struct Options {
     /// Millions of rows that the table holds before it grows: `--growth 50`
     #[arg(long, value_name = "MILLIONS,…", value_delimiter = ',', conflicts_with = "growth_rows")]
     growth: Vec<u64>,
+    /// Only the queries, as the scenario of that name
+    #[arg(long)]
+    queries: bool,
+    /// Millions of events of the past that is asked, in 60 daily partitions; each takes half a gigabyte
+    #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    past: u32,
     /// Write every figure of every run there too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -102,7 +112,10 @@ pub fn run(
 
 impl Options {
     /// Measures what is asked for, and ends before that where a signal comes.
-    pub fn run(self) -> Result<ExitCode> {
+    pub fn run(mut self) -> Result<ExitCode> {
+        if self.queries {
+            self.scenarios.push(Scenario::Queries);
+        }
         let drains = [Scenario::Drain, Scenario::Memory, Scenario::Size];
         let none_drains = !drains.iter().any(|scenario| self.scenarios.contains(scenario));
         if self.profile.is_some() && !self.scenarios.is_empty() && none_drains {
@@ -119,7 +132,14 @@ impl Options {
         let scene = Scene::set(screen, &self.scene).await?;
         let mut report = Report::new(&scene, &scale).await?;
         report.print_head(screen);
-        let asks_for = |scenario| self.scenarios.is_empty() || self.scenarios.contains(&scenario);
+        let names = |scenario| self.scenarios.contains(&scenario);
+        let asks_for = |scenario| self.scenarios.is_empty() || names(scenario);
+        let mut past = None;
+        if names(Scenario::Queries) || self.scene.quick {
+            let made = past::generate(screen, &scene, scale.past, scale.past_days).await?;
+            report.queries = queries::measure(screen, &made, &scale).await?;
+            past = Some(made);
+        }
         let only_daemon = !asks_for(Scenario::Drain);
         if !only_daemon || asks_for(Scenario::Memory) || asks_for(Scenario::Size) {
             let profile = self.profile.as_deref();
@@ -130,7 +150,7 @@ impl Options {
             report.latency = Some(latency::measure(screen, &scene, &scale).await?);
         }
         if asks_for(Scenario::Growth) {
-            report.growth = Some(growth::measure(screen, &scene, &scale).await?);
+            report.growth = Some(growth::measure(screen, &scene, &scale, past).await?);
         }
         report.print(screen);
         if let Some(file) = &self.json {

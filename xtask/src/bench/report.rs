@@ -12,6 +12,7 @@ use super::figure::{Figure, plain};
 use super::growth::Growth;
 use super::latency::{Latencies, What};
 use super::machine::Machine;
+use super::queries::Answer;
 use super::scale::Scale;
 use super::scene::Scene;
 use super::table::Table;
@@ -30,6 +31,7 @@ pub struct Report {
     pub drain: Option<Drains>,
     pub latency: Option<Latencies>,
     pub growth: Option<Growth>,
+    pub queries: Vec<Answer>,
 }
 
 impl Report {
@@ -47,6 +49,7 @@ impl Report {
             drain: None,
             latency: None,
             growth: None,
+            queries: Vec::new(),
         })
     }
 
@@ -94,6 +97,7 @@ impl Report {
         if let Some(growth) = &self.growth {
             print_growth(screen, growth);
         }
+        self.print_queries(screen);
         self.print_memory(screen);
         let mut table = Table::new(&["must reach", "target", "measured", ""]);
         for target in targets::all(self) {
@@ -113,6 +117,22 @@ impl Report {
         if let Some(why) = &drains.no_python {
             screen.line(format!("  no Python reference: {why}"));
         }
+    }
+
+    fn print_queries(&self, screen: &Screen) {
+        if self.queries.is_empty() {
+            return;
+        }
+        let mut table = Table::new(&["question", "p50 ms", "p99 ms", "most ms", "asked"]);
+        for answer in &self.queries {
+            let [p50, p99, most] = [answer.p50, answer.p99, answer.most].map(plain);
+            table.row([answer.name.to_owned(), p50, p99, most, answer.asked.to_string()]);
+        }
+        let (events, days) = (count(self.scale.past), self.scale.past_days);
+        table.print(
+            screen,
+            &format!("Queries: a past of {events} events in {days} partitions, warm"),
+        );
     }
 
     fn print_memory(&self, screen: &Screen) {
@@ -235,7 +255,7 @@ fn print_growth(screen: &Screen, growth: &Growth) {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut report = to.serialize_struct("Report", 7)?;
+        let mut report = to.serialize_struct("Report", 8)?;
         report.serialize_field("machine", &self.machine)?;
         report.serialize_field("scale", &self.scale)?;
         report.serialize_field("settings", &self.settings)?;
@@ -254,6 +274,7 @@ impl Serialize for Report {
             "growth",
             &objects(growth.map(|(rows, samples)| (rows.to_string(), json!(samples)))),
         )?;
+        report.serialize_field("queries", &self.queries)?;
         report.serialize_field("targets", &targets::all(self))?;
         report.end()
     }

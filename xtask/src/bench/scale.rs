@@ -28,6 +28,11 @@ pub struct Scale {
     pub growth: Vec<u64>,
     /// Days that those rows spread over, the present one included.
     pub growth_days: u32,
+    /// Events of the past that is asked, and the days that they spread over.
+    pub past: u64,
+    pub past_days: u64,
+    /// How often each question is asked.
+    pub questions: u32,
     /// Whether the figures mean nothing.
     pub quick: bool,
 }
@@ -45,6 +50,9 @@ impl Scale {
                 settling: Duration::ZERO,
                 growth: vec![0, 2_000],
                 growth_days: 2,
+                past: 6_000,
+                past_days: 3,
+                questions: 2,
                 quick: true,
             };
         }
@@ -61,6 +69,9 @@ impl Scale {
             settling: Duration::from_secs(20),
             growth: [0].into_iter().chain(asked.into_iter().filter(|&rows| rows > 0)).collect(),
             growth_days: 10,
+            past: u64::from(options.past) * 1_000_000,
+            past_days: 60,
+            questions: 200,
             quick: false,
         }
     }

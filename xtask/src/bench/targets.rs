@@ -42,7 +42,8 @@ impl Target {
 /// The targets that this run has measured something of.
 pub fn all(report: &Report) -> Vec<Target> {
     let drains = [Kind::Quorum, Kind::Classic].into_iter().flat_map(|kind| drain(report, kind));
-    drains.chain(latency(report)).chain(growth(report)).chain(memory(report)).collect()
+    let measured = drains.chain(latency(report)).chain(growth(report)).chain(memory(report));
+    measured.chain(queries(report)).collect()
 }
 
 fn drain(report: &Report, kind: Kind) -> Vec<Target> {
@@ -137,4 +138,11 @@ fn memory(report: &Report) -> Vec<Target> {
         Target::new("peak memory of the daemon, the worst of all", &AtMost(64.0), peak, " MiB")
     };
     peak.map(target).into_iter().collect()
+}
+
+fn queries(report: &Report) -> impl Iterator<Item = Target> {
+    let target = |answer: &super::queries::Answer| {
+        Target::new(format!("{}: p99", answer.name), &AtMost(answer.target), answer.p99, " ms")
+    };
+    report.queries.iter().map(target)
 }
