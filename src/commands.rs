@@ -11,8 +11,11 @@ use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
 pub mod config;
 pub mod migrate;
+pub mod moment;
+pub mod reading;
 pub mod run;
 pub mod settings;
+pub mod terminal;
 
 /// How long threads that block (name resolution, for one) may hold up the exit.
 const LAST_THREADS: Duration = Duration::from_secs(1);

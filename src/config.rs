@@ -33,7 +33,7 @@ pub use envelope::Envelope;
 pub use environment::Environment;
 pub use flags::Flags;
 pub use ingest::{Ingest, Malformed};
-
+pub(crate) use key::closest;
 pub use load::Loaded;
 pub use log::{Log, LogFormat, Rotation};
 pub use postgres::Postgres;

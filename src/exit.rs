@@ -1,13 +1,19 @@
-//! The exit codes, as `--help` lists them; 70, 75 and 78 are those of sysexits.h.
+//! The exit codes, as `--help` lists them; 69, 70, 74, 75 and 78 are those of sysexits.h.
 
 /// A clean stop: everything in hand was committed and acked.
 pub const CLEAN: u8 = 0;
 /// A failure, said in the last line of the log: of the database, never of the broker, which is tried again for ever.
 pub const FAILURE: u8 = 1;
+/// Of commands that read: nothing matched.
+pub const NOTHING: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
+/// Of commands that read: the database cannot be asked. It is away, refuses, or its schema is another one.
+pub const UNAVAILABLE: u8 = 69;
 /// A part of the daemon died (a panic).
 pub const DIED: u8 = 70;
+/// Of commands that read: what was found cannot be written.
+pub const OUTPUT: u8 = 74;
 /// A stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker.
 pub const UNFINISHED: u8 = 75;
 /// The configuration is wrong, or what exists on the broker is not what it asks for; restarting does not help.

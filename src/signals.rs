@@ -1,6 +1,6 @@
 //! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reopens the log.
 
-use std::{io, thread};
+use std::{io, sync::Arc, thread};
 
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -80,6 +80,14 @@ impl Drop for Listener {
             let _ = thread.join();
         }
     }
+}
+
+/// From now on an interrupt from the terminal ends nothing in this process, and is for a program that it runs there.
+///
+/// # Errors
+/// The operating system refuses a handler.
+pub fn leave_interrupts_to_others() -> io::Result<()> {
+    signal_hook::flag::register(SIGINT, Arc::default()).map(drop)
 }
 
 fn name(signal: i32) -> &'static str {

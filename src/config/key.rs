@@ -117,7 +117,7 @@ pub(super) fn suggest(path: &str) -> Option<&'static str> {
 }
 
 /// The candidate that reads most like the word, if any is near.
-pub(super) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     const NEAR: f64 = 0.7;
     let likeness = |candidate: &&str| strsim::normalized_damerau_levenshtein(word, candidate);
     let best = candidates.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

@@ -1,0 +1,90 @@
+//! What commands that read have in common: no log, one thread, and exit statuses of their own.
+
+use std::{
+    io::{self, Write as _},
+    panic::AssertUnwindSafe,
+    process::ExitCode,
+};
+
+use super::LAST_THREADS;
+use crate::{
+    config::{Config, ConfigError, Environment, Flags, redact},
+    exit, store,
+};
+
+/// What to add to the help of a command that reads.
+pub const EXIT_STATUS: &str = "\
+Exit status:
+   0  found, and written; also where the reader of the output had seen enough
+   1  nothing matched
+   2  wrong use: a flag, a time, a pattern, a condition
+  69  the database is away, refuses, did not answer in time, or its schema is missing or of another version
+  74  the output cannot be written
+  78  the configuration is wrong";
+
+/// Wrong use that only shows when the command line is understood as a whole, or by the database.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misuse(pub String);
+
+/// Whether anything was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Something matched.
+    Something,
+    /// Nothing matched.
+    Nothing,
+}
+
+impl Found {
+    /// Something, where it is true.
+    #[must_use]
+    pub fn when(found: bool) -> Found {
+        if found { Found::Something } else { Found::Nothing }
+    }
+}
+
+/// Configuration, then the runtime, then the command; what fails is said on stderr, once.
+pub fn with_answer<F, R>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
+where
+    F: FnOnce(Config) -> R,
+    R: Future<Output = anyhow::Result<Found>>,
+{
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| -> anyhow::Result<Found> {
+        let config = Config::load(flags, environment)?.config;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let outcome = runtime.block_on(command(config));
+        runtime.shutdown_timeout(LAST_THREADS);
+        outcome
+    }));
+    ExitCode::from(match outcome {
+        Ok(Ok(Found::Something)) => exit::CLEAN,
+        Ok(Ok(Found::Nothing)) => exit::NOTHING,
+        Ok(Err(error)) => {
+            let code = code(&error);
+            if code != exit::CLEAN {
+                // A closed stderr leaves nobody to tell.
+                let said = redact(&format!("{error:#}"));
+                let _ = writeln!(io::stderr(), "bloodbank-audit: {said}");
+            }
+            code
+        }
+        // The panic hook has said it.
+        Err(_) => exit::DIED,
+    })
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Misuse>() {
+        exit::USAGE
+    } else if error.is::<ConfigError>() {
+        exit::CONFIG
+    } else if error.is::<store::Fault>() || error.is::<store::MigrationError>() {
+        exit::UNAVAILABLE
+    } else if let Some(error) = error.downcast_ref::<io::Error>() {
+        // `| head` has seen enough.
+        if error.kind() == io::ErrorKind::BrokenPipe { exit::CLEAN } else { exit::OUTPUT }
+    } else {
+        exit::DIED
+    }
+}

@@ -1,0 +1,271 @@
+//! A table that fits the terminal, written as rows come: its columns are as wide as the first rows need.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::{Look, style, visible};
+
+/// Rows that are looked at before the first one is written.
+const LOOKED_AT: usize = 200;
+/// Characters of a value that are kept at all: a table is for looking, not for keeping.
+const LONGEST: usize = 1000;
+const GAP: usize = 2;
+const CUT: char = '…';
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    name: String,
+    right: bool,
+    least: usize,
+}
+
+impl Column {
+    /// A column of text, which may be cut short down to a few characters.
+    pub fn text(name: impl Into<String>) -> Column {
+        Column { name: name.into(), right: false, least: 8 }
+    }
+
+    /// A column whose values are never cut in a table, such as times and ids.
+    pub fn whole(name: impl Into<String>) -> Column {
+        Column { least: usize::MAX, ..Column::text(name) }
+    }
+
+    /// A column of numbers: at the right, and never cut.
+    pub fn number(name: impl Into<String>) -> Column {
+        Column { right: true, ..Column::whole(name) }
+    }
+}
+
+/// A value in a table. Whatever a terminal would act on is escaped.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// A value as it is.
+    #[must_use]
+    pub fn new(text: &str) -> Cell {
+        let end = text.char_indices().nth(LONGEST).map_or(text.len(), |(at, _)| at);
+        let mut safe = visible(&text[..end]).into_owned();
+        if end < text.len() {
+            safe.push(CUT);
+        }
+        Cell { text: safe, style: style::PLAIN }
+    }
+
+    /// The same in a style.
+    #[must_use]
+    pub fn styled(self, style: Style) -> Cell {
+        Cell { style, ..self }
+    }
+}
+
+/// A table. Where the narrowest columns do not fit, each value has a line of its own.
+#[derive(Debug)]
+pub struct Table {
+    columns: Vec<Column>,
+    look: Look,
+    waiting: Vec<Vec<Cell>>,
+    layout: Option<Layout>,
+}
+
+#[derive(Debug)]
+enum Layout {
+    Columns(Vec<usize>),
+    Lines,
+}
+
+impl Table {
+    /// A table without rows.
+    #[must_use]
+    pub fn new(columns: Vec<Column>, look: Look) -> Table {
+        Table { columns, look, waiting: Vec::new(), layout: None }
+    }
+
+    /// Adds a row: a cell for each column.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn row(&mut self, out: &mut impl Write, cells: Vec<Cell>) -> io::Result<()> {
+        if let Some(layout) = &self.layout {
+            return self.write(out, layout, &cells);
+        }
+        self.waiting.push(cells);
+        if self.waiting.len() < LOOKED_AT { Ok(()) } else { self.begin(out) }
+    }
+
+    /// Writes what is left. A table without rows is nothing.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn end(mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.layout.is_none() && !self.waiting.is_empty() { self.begin(out) } else { Ok(()) }
+    }
+
+    /// Writes what has come so far, and from now on each row as it comes.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
+        let layout = self.layout();
+        if matches!(layout, Layout::Columns(_)) {
+            let names = self.columns.iter().map(|c| Cell::new(&c.name).styled(style::HEADING));
+            self.write(out, &layout, &names.collect::<Vec<_>>())?;
+        }
+        for cells in std::mem::take(&mut self.waiting) {
+            self.write(out, &layout, &cells)?;
+        }
+        self.layout = Some(layout);
+        Ok(())
+    }
+
+    /// As wide as the values; where that is too much, the widest column gives way first.
+    fn layout(&self) -> Layout {
+        let wanted = |n: usize| {
+            let cells = self.waiting.iter().filter_map(|row| row.get(n));
+            let widest = cells.map(|cell| cell.text.width()).max().unwrap_or_default();
+            widest.max(self.columns[n].name.width())
+        };
+        let mut widths: Vec<usize> = (0..self.columns.len()).map(wanted).collect();
+        let gaps = GAP * widths.len().saturating_sub(1);
+        while widths.iter().sum::<usize>() + gaps > self.look.width {
+            let gives_way = |&n: &usize| widths[n] > self.columns[n].least;
+            match (0..widths.len()).filter(gives_way).max_by_key(|&n| widths[n]) {
+                Some(widest) => widths[widest] -= 1,
+                None => return Layout::Lines,
+            }
+        }
+        Layout::Columns(widths)
+    }
+
+    fn write(&self, out: &mut impl Write, layout: &Layout, cells: &[Cell]) -> io::Result<()> {
+        match layout {
+            Layout::Columns(widths) => self.write_columns(out, widths, cells),
+            Layout::Lines => self.write_lines(out, cells),
+        }
+    }
+
+    fn write_columns(
+        &self,
+        out: &mut impl Write,
+        widths: &[usize],
+        cells: &[Cell],
+    ) -> io::Result<()> {
+        let mut blank = 0;
+        for ((cell, &width), column) in cells.iter().zip(widths).zip(&self.columns) {
+            let text =
+                cut(&cell.text, if self.look.width == usize::MAX { usize::MAX } else { width });
+            let pad = width.saturating_sub(text.width());
+            let (before, after) = if column.right { (pad, 0) } else { (0, pad) };
+            if !text.is_empty() {
+                write!(out, "{:1$}", "", blank + before)?;
+                self.write_styled(out, &text, cell.style)?;
+                blank = 0;
+            } else {
+                blank += before;
+            }
+            // Nothing is written after the last value of a line.
+            blank += after + GAP;
+        }
+        writeln!(out)
+    }
+
+    fn write_lines(&self, out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
+        let filled = cells.iter().filter(|cell| !cell.text.is_empty());
+        for (n, cell) in filled.enumerate() {
+            let indent = if n == 0 || self.look.width <= GAP { 0 } else { GAP };
+            write!(out, "{:indent$}", "")?;
+            let room = self.look.width.saturating_sub(indent).max(1);
+            self.write_styled(out, &cut(&cell.text, room), cell.style)?;
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn write_styled(&self, out: &mut impl Write, text: &str, style: Style) -> io::Result<()> {
+        if self.look.colours && style != style::PLAIN {
+            write!(out, "{style}{text}{style:#}")
+        } else {
+            out.write_all(text.as_bytes())
+        }
+    }
+}
+
+/// The text, or as much of it as fits before a sign that there is more.
+fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let mut kept = String::new();
+    let mut room = width.saturating_sub(1);
+    for character in text.chars() {
+        let takes = character.width().unwrap_or_default();
+        if takes > room {
+            break;
+        }
+        room -= takes;
+        kept.push(character);
+    }
+    kept.push(CUT);
+    kept.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(width: usize, columns: Vec<Column>, rows: &[&[&str]]) -> String {
+        let mut table = Table::new(columns, Look { terminal: true, width, colours: false });
+        let mut out = Vec::new();
+        for row in rows {
+            table.row(&mut out, row.iter().map(|text| Cell::new(text)).collect()).unwrap();
+        }
+        table.end(&mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    fn columns() -> Vec<Column> {
+        vec![Column::whole("at"), Column::text("type"), Column::number("bytes")]
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_values() {
+        let text = shown(80, columns(), &[&["12:00", "a.b", "7"], &["12:01", "漢字", "1234"]]);
+        assert_eq!(text, "at     type  bytes\n12:00  a.b       7\n12:01  漢字   1234\n");
+        assert_eq!(shown(80, columns(), &[]), "");
+    }
+
+    #[test]
+    fn what_may_be_cut_is_cut_where_the_terminal_is_narrow() {
+        let row = ["12:00", "a.rather.long.type", "7"];
+        let text = shown(24, columns(), &[&row]);
+        assert_eq!(text, "at     type        bytes\n12:00  a.rather.…      7\n");
+        // No line is wider than the terminal, however narrow that is.
+        for width in 1..40 {
+            for line in shown(width, columns(), &[&row]).lines() {
+                assert!(line.width() <= width, "{width}: {line:?}");
+            }
+        }
+        assert_eq!(shown(12, columns(), &[&row]), "12:00\n  a.rather.…\n  7\n");
+    }
+
+    #[test]
+    fn a_table_is_written_as_rows_come() {
+        let mut table =
+            Table::new(columns(), Look { terminal: false, width: usize::MAX, colours: false });
+        let mut out = Vec::new();
+        for _ in 0..LOOKED_AT {
+            table.row(&mut out, vec![Cell::new("a"), Cell::new("b"), Cell::new("c")]).unwrap();
+        }
+        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), LOOKED_AT + 1);
+        table
+            .row(&mut out, vec![Cell::new("a"), Cell::new(&"b".repeat(9)), Cell::new("c")])
+            .unwrap();
+        assert_eq!(out.iter().filter(|&&byte| byte == b'\n').count(), LOOKED_AT + 2);
+    }
+}
