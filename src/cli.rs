@@ -35,6 +35,8 @@ pub enum Command {
     Run(commands::run::Options),
     /// Bring the database's schema up to date, and nothing else
     Migrate(commands::migrate::Options),
+    /// List events of the history: filtered, as a table or for other programs
+    Events(Box<commands::events::Options>),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
 }
@@ -76,9 +78,11 @@ EXCHANGE_NAME, DATABASE_URL), the flags.
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked
-   1  a failure, said in the last line of the log
+   1  a failure, said in the last line of the log; of commands that read: nothing matched
    2  the command line is wrong
+  69  of commands that read: the database is away, refuses, or has another schema
   70  a part of the daemon died (a panic)
+  74  of commands that read: the output cannot be written
   75  a stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker
   78  the configuration is wrong, or what exists on the broker is not what it asks for: restarting does not help";
 
@@ -159,9 +163,16 @@ mod tests {
     #[test]
     fn the_help_names_every_exit_code_and_the_default_file() {
         let help = Cli::command().render_long_help().to_string();
-        for code in
-            [exit::CLEAN, exit::FAILURE, exit::USAGE, exit::DIED, exit::UNFINISHED, exit::CONFIG]
-        {
+        for code in [
+            exit::CLEAN,
+            exit::FAILURE,
+            exit::USAGE,
+            exit::UNAVAILABLE,
+            exit::DIED,
+            exit::OUTPUT,
+            exit::UNFINISHED,
+            exit::CONFIG,
+        ] {
             assert!(help.contains(&format!("\n{code:>4}  ")), "{code} is missing in:\n{help}");
         }
         assert!(help.contains(DEFAULT_FILE));

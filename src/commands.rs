@@ -10,6 +10,8 @@ use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
 pub mod config;
+pub mod events;
+pub mod json;
 pub mod migrate;
 pub mod moment;
 pub mod reading;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use bloodbank_audit::allocator;
 use bloodbank_audit::cli::{Cli, Command};
-use bloodbank_audit::commands::with_runtime;
+use bloodbank_audit::commands::{reading::with_answer, with_runtime};
 use bloodbank_audit::config::Environment;
 
 fn main() -> ExitCode {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Migrate(options) => {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }
+        Command::Events(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Config(options) => options.run(&flags, &environment),
     }
 }

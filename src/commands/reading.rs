@@ -4,6 +4,7 @@ use std::{
     io::{self, Write as _},
     panic::AssertUnwindSafe,
     process::ExitCode,
+    time::Duration,
 };
 
 use super::LAST_THREADS;
@@ -44,6 +45,23 @@ impl Found {
     }
 }
 
+/// Longest time that the database may be given.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `--timeout`: a duration from 1ms to a day.
+///
+/// # Errors
+/// It is none.
+pub fn timeout(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text.trim()).map_err(|error| error.to_string())?;
+    let allowed = Duration::from_millis(1)..=LONGEST;
+    if allowed.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("write a duration from 1ms to 1d".to_owned())
+    }
+}
+
 /// Configuration, then the runtime, then the command; what fails is said on stderr, once.
 pub fn with_answer<F, R>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
 where
@@ -79,6 +97,11 @@ fn code(error: &anyhow::Error) -> u8 {
         exit::USAGE
     } else if error.is::<ConfigError>() {
         exit::CONFIG
+    } else if let Some(error) = error.downcast_ref::<store::ReadError>() {
+        match error {
+            store::ReadError::Condition(_) => exit::USAGE,
+            store::ReadError::Fault(_) | store::ReadError::Schema(_) => exit::UNAVAILABLE,
+        }
     } else if error.is::<store::Fault>() || error.is::<store::MigrationError>() {
         exit::UNAVAILABLE
     } else if let Some(error) = error.downcast_ref::<io::Error>() {

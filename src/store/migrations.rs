@@ -95,7 +95,9 @@ async fn migrator(connection: &mut PgConnection) -> Result<Migrator, Fault> {
     Ok(migrator)
 }
 
-async fn steps_missing(connection: &mut PgConnection) -> Result<Vec<Step>, MigrationError> {
+pub(super) async fn steps_missing(
+    connection: &mut PgConnection,
+) -> Result<Vec<Step>, MigrationError> {
     let migrator = sqlx::migrate!();
     let (kept,): (bool,) =
         sqlx::query_as("select to_regclass('audit.schema_migrations') is not null")

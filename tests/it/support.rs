@@ -4,9 +4,11 @@ mod balance;
 mod bed;
 mod daemon;
 mod history;
+mod kept;
 mod load;
 mod message;
 mod raw;
+mod reader;
 mod scene;
 
 use std::time::Duration;
@@ -15,9 +17,11 @@ pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
 pub use daemon::Daemon;
 pub use history::made_history;
+pub use kept::{Body, Kept};
 pub use load::Load;
 pub use message::{Message, digests, event, fixtures};
 pub use raw::{UNPARSABLE, drain, publish_with_headers};
+pub use reader::{Answer, control_characters};
 pub use scene::Scene;
 
 /// How long a state may take to come about before a test gives up. Generous: the machine may be busy, and a test

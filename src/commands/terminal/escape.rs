@@ -4,7 +4,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 /// Control characters, those that change the direction of text, and those that end lines.
-fn is_unsafe(character: char) -> bool {
+fn is_acted_on(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
@@ -37,12 +37,12 @@ pub fn json_safe(json: &str) -> Cow<'_, str> {
 }
 
 fn replaced(text: &str, replace: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if !text.contains(is_acted_on) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for character in text.chars() {
-        if is_unsafe(character) {
+        if is_acted_on(character) {
             replace(character, &mut safe);
         } else {
             safe.push(character);
@@ -65,7 +65,7 @@ mod tests {
     fn json_means_the_same_afterwards() {
         let json = "{\n\t\"a\u{7f}\": \"\u{9b}x\u{202e}\"\r}";
         let safe = json_safe(json);
-        assert!(!safe.contains(|c: char| c != '\n' && is_unsafe(c)), "{safe:?}");
+        assert!(!safe.contains(|c: char| c != '\n' && is_acted_on(c)), "{safe:?}");
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
         assert_eq!(read(json), read(&safe));
     }

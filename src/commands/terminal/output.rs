@@ -132,6 +132,10 @@ impl Pager {
                 less
             }
         };
+        // What is written is UTF-8, whatever the locale says.
+        if env::var_os("LESSCHARSET").is_none() {
+            command.env("LESSCHARSET", "utf-8");
+        }
         let mut child = command.stdin(Stdio::piped()).spawn().ok()?;
         let input = child.stdin.take().map(|stdin| BufWriter::with_capacity(BUFFER, stdin));
         // Without a handler an interrupt, which pagers have a use for, would end this process before the pager. There is

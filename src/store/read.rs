@@ -1,0 +1,94 @@
+//! Reading the history: in one snapshot, read only, and as rows come.
+
+mod column;
+mod condition;
+mod events;
+mod fault;
+mod filter;
+mod row;
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+
+use super::{Fault, MigrationError, Settings, link::answered, migrations};
+
+pub use column::Column;
+pub use events::{Order, Selection};
+pub use fault::ReadError;
+pub use filter::Filter;
+pub use row::{Row, Texts, Value};
+
+/// How much longer than a statement may take its answer is awaited: the server ends it first, and says so.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// A connection in one read-only transaction, so that all that is read with it belongs together.
+#[derive(Debug)]
+pub struct Reader {
+    connection: PgConnection,
+    timeout: Duration,
+}
+
+impl Reader {
+    /// Connects, and sees to it that the schema is the one that is known here. A statement may take that long, of one
+    /// whose rows are handed out as they come each row.
+    ///
+    /// # Errors
+    /// The database is away, refuses, or has another schema.
+    pub async fn open(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
+        let connection = settings.connect(timeout).await?;
+        let mut reader = Reader { connection, timeout };
+        reader.find_the_schema().await?;
+        reader.begin().await?;
+        Ok(reader)
+    }
+
+    async fn find_the_schema(&mut self) -> Result<(), ReadError> {
+        let missing = match migrations::steps_missing(&mut self.connection).await {
+            // Whoever may read the events need not be allowed to read this; the events will tell.
+            Err(MigrationError::Fault(fault)) if fault.sqlstate.as_deref() == Some("42501") => {
+                return Ok(());
+            }
+            found => found?,
+        };
+        match missing.first() {
+            None => Ok(()),
+            Some(step) if step.version == 1 => Err(ReadError::Schema(
+                "the database has no schema audit: check postgres.url, or run `bloodbank-audit migrate`".to_owned(),
+            )),
+            Some(step) => Err(ReadError::Schema(format!(
+                "the schema is older than this program, and lacks {:04} {}: run `bloodbank-audit migrate`",
+                step.version, step.description
+            ))),
+        }
+    }
+
+    /// Plans are made for the very values that are looked for: what is not asked for folds away, and partitions that
+    /// cannot hold anything are left out. A server whose client has gone notices by itself.
+    async fn begin(&mut self) -> Result<(), ReadError> {
+        let begin = sqlx::raw_sql(
+            "begin isolation level repeatable read read only;
+             set local plan_cache_mode = force_custom_plan;
+             set local jit = off;
+             set local timezone = 'UTC';
+             select set_config('client_connection_check_interval', '1s', true)
+              where version() !~* 'windows|mingw|visual c'",
+        );
+        let patience = self.timeout;
+        answered(patience, begin.execute(&mut self.connection))
+            .await
+            .map_err(|error| self.fault(error))?;
+        Ok(())
+    }
+
+    /// A failed statement, with what to do about it from a reader's point of view.
+    fn fault(&self, error: sqlx::Error) -> ReadError {
+        fault::of_reading(error, self.timeout)
+    }
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> ReadError {
+        ReadError::Fault(fault)
+    }
+}

@@ -1,0 +1,141 @@
+//! A condition in SQL that a reader wrote: the one place where somebody's text becomes a part of a statement.
+//!
+//! It is guarded three times over. The transaction is read only; it is in the role of a reader, or in one that cannot
+//! write either; and the text must be an expression by itself, between brackets of whatever kind. Who asks it has the
+//! password of the database already: this is against mistakes, and keeps whoever wraps the command from more than reading.
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, Either, Executor as _, Postgres, SqlSafeStr as _, Statement as _,
+    postgres::{PgArguments, PgErrorPosition},
+    query::Query,
+};
+
+use super::{
+    ReadError, Reader,
+    fault::{self, answer},
+};
+use crate::store::link::answered;
+
+/// Where the order of a statement begins, before which conditions stand.
+const ORDER: &str = " order by ";
+
+/// A condition that may be asked.
+pub(super) struct Condition {
+    text: String,
+}
+
+/// Takes the role of a reader, and makes sure that the text is an expression by itself.
+pub(super) async fn guarded(reader: &mut Reader, text: &str) -> Result<Condition, ReadError> {
+    take_role(reader).await?;
+    let condition = Condition { text: text.to_owned() };
+    // As an element of an array. What ends the brackets early here does not do so where it stands between others, and the
+    // other way round; it is only parsed. Lines of its own keep a comment at its end from hiding what follows.
+    let before = "select array[\n";
+    let alone = AssertSqlSafe(format!("{before}{text}\n] from audit.events e"));
+    let timeout = reader.timeout;
+    let prepared = answered(timeout, reader.connection.prepare(alone.into_sql_str()))
+        .await
+        .map_err(|error| condition.refused(error, timeout, before))?;
+    match prepared.parameters() {
+        Some(Either::Left([])) | Some(Either::Right(0)) | None => Ok(condition),
+        Some(_) => {
+            Err(ReadError::Condition("--where has no parameters: $1 stands for nothing".to_owned()))
+        }
+    }
+}
+
+async fn take_role(reader: &mut Reader) -> Result<(), ReadError> {
+    let timeout = reader.timeout;
+    let may = sqlx::query_scalar(
+        "select coalesce((select pg_has_role(r.oid, 'member') from pg_roles r where r.rolname = 'audit_reader'), false)",
+    );
+    let may: bool = answered(timeout, may.fetch_one(&mut reader.connection))
+        .await
+        .map_err(|error| reader.fault(error))?;
+    if may {
+        let take = sqlx::query("set local role audit_reader");
+        answered(timeout, take.execute(&mut reader.connection))
+            .await
+            .map_err(|error| reader.fault(error))?;
+    }
+    let writes = sqlx::query_as(
+        "select current_user::text,
+                (select r.rolsuper from pg_roles r where r.rolname = current_user)
+                or exists (select from pg_class c
+                            where c.relnamespace = 'audit'::regnamespace and c.relkind in ('r', 'p')
+                              and has_table_privilege(c.oid, 'insert, update, delete, truncate'))",
+    );
+    let (role, writes): (String, bool) =
+        answered(timeout, writes.fetch_one(&mut reader.connection))
+            .await
+            .map_err(|error| reader.fault(error))?;
+    if writes {
+        return Err(ReadError::Condition(format!(
+            "--where is only asked by a role that cannot write, and '{role}' can. Let an owner do this once:\n  \
+             create role audit_reader;\n  select audit.grant_reader('audit_reader');\n  grant audit_reader to {role};\n\
+             or name a reader in postgres.url"
+        )));
+    }
+    Ok(())
+}
+
+impl Condition {
+    /// The statement with the condition, and what begins in it where.
+    fn within(&self, statement: &str) -> (String, String) {
+        let at = statement.rfind(ORDER).unwrap_or(statement.len());
+        let before = format!("{} and (\n", &statement[..at]);
+        let whole = format!("{before}{}\n){}", self.text, &statement[at..]);
+        (before, whole)
+    }
+
+    /// The statement, which filters events `e`, with this condition too.
+    pub fn query(&self, statement: &str) -> Query<'static, Postgres, PgArguments> {
+        sqlx::query(AssertSqlSafe(self.within(statement).1).into_sql_str())
+    }
+
+    /// What was wrong with that statement.
+    pub fn fault(&self, error: sqlx::Error, timeout: Duration, statement: &str) -> ReadError {
+        let before = self.within(statement).0;
+        self.refused(error, timeout, &before)
+    }
+
+    /// The fault of the text, with the place in it, or of something else.
+    fn refused(&self, error: sqlx::Error, timeout: Duration, before: &str) -> ReadError {
+        let Some(answer) = answer(&error) else { return fault::of_reading(error, timeout) };
+        let code = answer.code();
+        // Data that does not fit, what is not there or may not be touched, a write, a function that raises.
+        let of_the_text =
+            matches!(code.get(..2), Some("21" | "22" | "25" | "42" | "0A" | "P0" | "54"));
+        if !of_the_text {
+            return fault::of_reading(error, timeout);
+        }
+        let mut said = format!("--where: PostgreSQL says: {} (SQLSTATE {code})", answer.message());
+        let position = match answer.position() {
+            Some(PgErrorPosition::Original(at)) => at.checked_sub(before.chars().count() + 1),
+            _ => None,
+        };
+        if let Some(at) = position.filter(|&at| at <= self.text.chars().count()) {
+            let (line, column) = self.place(at);
+            said.push_str(&format!("\n  {line}\n  {:column$}^", ""));
+        }
+        if let Some(hint) = answer.hint() {
+            said.push_str(&format!("\n  {hint}"));
+        }
+        ReadError::Condition(said)
+    }
+
+    /// The line that holds that character, and where in it.
+    fn place(&self, at: usize) -> (&str, usize) {
+        let mut before = 0;
+        for line in self.text.split('\n') {
+            let length = line.chars().count();
+            if at <= before + length {
+                return (line, at - before);
+            }
+            before += length + 1;
+        }
+        ("", 0)
+    }
+}

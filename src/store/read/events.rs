@@ -1,0 +1,142 @@
+//! Events, as they come from the database: whatever their number, one is in memory.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::{Postgres, postgres::PgArguments, query::Query};
+
+use super::{
+    Filter, ReadError, Reader, Row,
+    condition::{self, Condition},
+    fault,
+    filter::filtered,
+};
+use crate::store::link::answered;
+
+/// In which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// By `received_at`, then `seq`, the last one first.
+    Newest,
+    /// The first one first.
+    Oldest,
+}
+
+/// How much of which events.
+#[derive(Debug, Clone, Copy)]
+pub struct Selection {
+    /// In which order.
+    pub order: Order,
+    /// At most so many.
+    pub limit: Option<i64>,
+    /// Whether `payload` and `body` are wanted; they are null otherwise.
+    pub bodies: bool,
+    /// Whether `body_bytes` is wanted.
+    pub body_bytes: bool,
+}
+
+/// The columns in the order of [`Column`](super::Column). The bodies may lie elsewhere, and are only fetched where they are
+/// wanted.
+macro_rules! events {
+    ($($end:literal)?) => {
+        concat!(
+            "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
+                    e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
+                    case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
+                    case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
+            filtered!(),
+            $($end)?
+        )
+    };
+}
+
+const NEWEST: &str = events!(" order by e.received_at desc, e.seq desc limit $15");
+const OLDEST: &str = events!(" order by e.received_at, e.seq limit $15");
+const COUNT: &str = concat!("select count(*)", filtered!());
+
+impl Order {
+    fn statement(self) -> &'static str {
+        match self {
+            Order::Newest => NEWEST,
+            Order::Oldest => OLDEST,
+        }
+    }
+}
+
+impl Reader {
+    /// Hands each event to `each`, in order, as it comes; tells how many there were. Where `each` fails, no more is read.
+    ///
+    /// # Errors
+    /// A [`ReadError`], or that of `each`.
+    pub async fn events<E: From<ReadError>>(
+        &mut self,
+        filter: &Filter,
+        selection: Selection,
+        mut each: impl FnMut(&Row) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let condition = self.condition(filter).await?;
+        // A long answer takes as long as its reader does. With a condition the bound is for all of it.
+        if condition.is_none() {
+            self.let_statements_take(Duration::ZERO).await?;
+        }
+        let statement = selection.order.statement();
+        let query = match &condition {
+            Some(condition) => condition.query(statement),
+            None => sqlx::query(statement),
+        };
+        let query = filter
+            .bind(query)
+            .bind(selection.bodies)
+            .bind(selection.body_bytes)
+            .bind(selection.limit);
+        let timeout = self.timeout;
+        let failed = |error| match &condition {
+            Some(condition) => condition.fault(error, timeout, statement),
+            None => fault::of_reading(error, timeout),
+        };
+        let mut rows = query.persistent(false).fetch(&mut self.connection);
+        let mut found = 0;
+        while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
+            each(&Row(row))?;
+            found += 1;
+        }
+        Ok(found)
+    }
+
+    /// How many events there are.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn count(&mut self, filter: &Filter) -> Result<i64, ReadError> {
+        let condition = self.condition(filter).await?;
+        let query: Query<'_, Postgres, PgArguments> = match &condition {
+            Some(condition) => condition.query(COUNT),
+            None => sqlx::query(COUNT),
+        };
+        let timeout = self.timeout;
+        let counted = filter.bind(query).persistent(false).fetch_one(&mut self.connection);
+        let failed = |error| match &condition {
+            Some(condition) => condition.fault(error, timeout, COUNT),
+            None => fault::of_reading(error, timeout),
+        };
+        // The server ends it first, and says so.
+        let row = answered(timeout.saturating_add(super::SLACK), counted).await.map_err(failed)?;
+        sqlx::Row::try_get(&row, 0).map_err(failed)
+    }
+
+    async fn condition(&mut self, filter: &Filter) -> Result<Option<Condition>, ReadError> {
+        match &filter.condition {
+            Some(text) => condition::guarded(self, text).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn let_statements_take(&mut self, timeout: Duration) -> Result<(), ReadError> {
+        let set = sqlx::query("select set_config('statement_timeout', $1, true)")
+            .bind(format!("{}ms", timeout.as_millis()));
+        answered(self.timeout, set.execute(&mut self.connection))
+            .await
+            .map_err(|error| self.fault(error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! Which events are asked for.
+
+use sqlx::{Postgres, postgres::PgArguments, query::Query};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// What events have to be, all of it.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Topic pattern of their type. One without a wildcard is the type itself.
+    pub event_type: Option<String>,
+    /// Topic pattern of their routing key.
+    pub routing_key: Option<String>,
+    /// Their source.
+    pub source: Option<String>,
+    /// Their id, a uuid in any spelling or not.
+    pub id: Option<String>,
+    /// An id among those that they name.
+    pub correlation: Option<String>,
+    /// Received from then on.
+    pub since: Option<OffsetDateTime>,
+    /// Received before then.
+    pub until: Option<OffsetDateTime>,
+    /// Only malformed ones.
+    pub malformed: bool,
+    /// Only conflicts.
+    pub conflict: bool,
+    /// A condition in SQL, of the columns of `audit.events`.
+    pub condition: Option<String>,
+}
+
+/// `$1` … `$12`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
+/// statement is planned. It mirrors `audit.caused_by`, so that its indexes serve it.
+macro_rules! filtered {
+    () => {
+        " from audit.events e
+         where ($1::timestamptz is null or e.received_at >= $1)
+           and ($2::timestamptz is null or e.received_at < $2)
+           and ($3::text is null or e.event_type = $3)
+           and ($4::text is null or audit.topic_matches(e.event_type, $4))
+           and ($5::text is null or e.routing_key = $5)
+           and ($6::text is null or audit.topic_matches(e.routing_key, $6))
+           and ($7::text is null or e.source = $7)
+           and ($8::uuid is null or e.event_id = $8)
+           and ($9::text is null or e.event_key = $9)
+           and ($10::text is null
+                or hashtextextended(e.correlation_ids[1], 0) = hashtextextended($10, 0) and e.correlation_ids[1] = $10
+                or cardinality(e.correlation_ids) > 1 and e.correlation_ids @> array[$10])
+           and (not $11::bool or e.malformed)
+           and (not $12::bool or e.conflict)"
+    };
+}
+pub(super) use filtered;
+
+impl Filter {
+    /// Binds `$1` … `$12` of [`filtered!`].
+    pub(super) fn bind<'q>(
+        &'q self,
+        query: Query<'q, Postgres, PgArguments>,
+    ) -> Query<'q, Postgres, PgArguments> {
+        let (event_type, type_pattern) = equal_or_alike(self.event_type.as_deref());
+        let (routing_key, key_pattern) = equal_or_alike(self.routing_key.as_deref());
+        let uuid = self.id.as_deref().and_then(|id| Uuid::try_parse(id).ok());
+        query
+            .bind(self.since)
+            .bind(self.until)
+            .bind(event_type)
+            .bind(type_pattern)
+            .bind(routing_key)
+            .bind(key_pattern)
+            .bind(self.source.as_deref())
+            .bind(uuid)
+            .bind(self.id.as_deref().filter(|_| uuid.is_none()))
+            .bind(self.correlation.as_deref().map(usual_form))
+            .bind(self.malformed)
+            .bind(self.conflict)
+    }
+}
+
+/// A pattern without a wildcard is looked up as what it is.
+fn equal_or_alike(pattern: Option<&str>) -> (Option<&str>, Option<&str>) {
+    let wild = |pattern: &&str| pattern.split('.').any(|word| matches!(word, "*" | "#"));
+    (pattern.filter(|pattern| !wild(pattern)), pattern.filter(wild))
+}
+
+/// An id as it stands among correlation ids.
+fn usual_form(id: &str) -> String {
+    Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |uuid| uuid.to_string())
+}
