@@ -37,6 +37,8 @@ pub enum Command {
     Migrate(commands::migrate::Options),
     /// List events of the history: filtered, as a table or for other programs
     Events(Box<commands::events::Options>),
+    /// Show one event whole: envelope, properties, body, where it sits, what led to it and what followed
+    Show(commands::show::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
 }

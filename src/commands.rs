@@ -12,12 +12,16 @@ use crate::telemetry::logs::{LogError, LogHandle, Logs};
 pub mod config;
 pub mod events;
 pub mod json;
+mod lasted;
 pub mod migrate;
 pub mod moment;
 pub mod reading;
 pub mod run;
 pub mod settings;
+pub mod show;
 pub mod terminal;
+
+pub use lasted::lasted;
 
 /// How long threads that block (name resolution, for one) may hold up the exit.
 const LAST_THREADS: Duration = Duration::from_secs(1);

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }
         Command::Events(options) => with_answer(&flags, &environment, |config| options.run(config)),
+        Command::Show(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Config(options) => options.run(&flags, &environment),
     }
 }

@@ -28,5 +28,7 @@ pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
 pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};
-pub use read::{Column, Filter, Order, ReadError, Reader, Row, Selection, Texts, Value};
+pub use read::{
+    Column, Filter, Order, Place, ReadError, Reader, Relative, Row, Selection, Texts, Value,
+};
 pub use writer::Writer;

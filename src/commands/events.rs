@@ -15,7 +15,8 @@ use std::{
 
 use clap::ValueEnum;
 
-pub use object::{object, timestamp};
+pub use csv::text;
+pub use object::{body_of, object, written};
 
 use self::{columns::Columns, csv::Csv, filters::Filters, object::Objects, table::Events};
 use super::{

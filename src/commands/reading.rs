@@ -28,6 +28,11 @@ Exit status:
 #[error("{0}")]
 pub struct Misuse(pub String);
 
+/// Nothing was found, and there is more to say than that.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct NothingFound(pub String);
+
 /// Whether anything was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
@@ -95,6 +100,8 @@ where
 fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Misuse>() {
         exit::USAGE
+    } else if error.is::<NothingFound>() {
+        exit::NOTHING
     } else if error.is::<ConfigError>() {
         exit::CONFIG
     } else if let Some(error) = error.downcast_ref::<store::ReadError>() {

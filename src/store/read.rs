@@ -2,6 +2,7 @@
 
 mod column;
 mod condition;
+mod context;
 mod events;
 mod fault;
 mod filter;
@@ -14,6 +15,7 @@ use sqlx::PgConnection;
 use super::{Fault, MigrationError, Settings, link::answered, migrations};
 
 pub use column::Column;
+pub use context::{Place, Relative};
 pub use events::{Order, Selection};
 pub use fault::ReadError;
 pub use filter::Filter;

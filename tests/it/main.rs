@@ -35,6 +35,7 @@ mod outages;
 mod own_rules;
 mod roles;
 mod schema;
+mod show;
 mod stop_anytime;
 mod stored_once;
 mod ten_thousand;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD, write::EncoderWriter};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::{
@@ -195,6 +195,15 @@ fn value(out: &mut Vec<u8>, value: Value<'_>) -> io::Result<()> {
 pub fn hyphenated(out: &mut Vec<u8>, uuid: Uuid) {
     let mut text = Uuid::encode_buffer();
     out.extend_from_slice(uuid.hyphenated().encode_lower(&mut text).as_bytes());
+}
+
+/// A time in UTC with so many decimals of a second, for people and for machines: `2026-11-23T12:34:56.123Z`.
+#[must_use]
+pub fn written(time: OffsetDateTime, decimals: usize) -> String {
+    let mut out = Vec::new();
+    timestamp(&mut out, time.to_offset(UtcOffset::UTC), b'T', decimals);
+    out.push(b'Z');
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Writes a time in UTC with so many decimals of a second, at most six: `2026-11-23T12:34:56.123456`.

@@ -9,7 +9,7 @@ use super::{
     Filter, ReadError, Reader, Row,
     condition::{self, Condition},
     fault,
-    filter::filtered,
+    filter::{From, filtered},
 };
 use crate::store::link::answered;
 
@@ -38,28 +38,52 @@ pub struct Selection {
 /// The columns in the order of [`Column`](super::Column). The bodies may lie elsewhere, and are only fetched where they are
 /// wanted.
 macro_rules! events {
-    ($($end:literal)?) => {
+    ($from:literal, $order:literal) => {
         concat!(
             "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
                     e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
                     case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
                     case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
-            filtered!(),
-            $($end)?
+            filtered!($from),
+            $order
         )
     };
 }
+macro_rules! newest {
+    ($from:literal) => {
+        events!($from, " order by e.received_at desc, e.seq desc limit $15")
+    };
+}
+macro_rules! oldest {
+    ($from:literal) => {
+        events!($from, " order by e.received_at, e.seq limit $15")
+    };
+}
+macro_rules! count {
+    ($from:literal) => {
+        concat!("select count(*)", filtered!($from))
+    };
+}
 
-const NEWEST: &str = events!(" order by e.received_at desc, e.seq desc limit $15");
-const OLDEST: &str = events!(" order by e.received_at, e.seq limit $15");
-const COUNT: &str = concat!("select count(*)", filtered!());
-
-impl Order {
-    fn statement(self) -> &'static str {
-        match self {
-            Order::Newest => NEWEST,
-            Order::Oldest => OLDEST,
+fn statement(filter: &Filter, selection: Selection) -> &'static str {
+    match (filter.from(), selection.order) {
+        (From::Type, Order::Newest) if selection.limit.is_some() => {
+            newest!("audit.newest($3, $15::int)")
         }
+        (From::Events | From::Type, Order::Newest) => newest!("audit.events"),
+        (From::Events | From::Type, Order::Oldest) => oldest!("audit.events"),
+        (From::Id, Order::Newest) => newest!("audit.event(coalesce($8::text, $9))"),
+        (From::Id, Order::Oldest) => oldest!("audit.event(coalesce($8::text, $9))"),
+        (From::Correlation, Order::Newest) => newest!("audit.caused_by($10)"),
+        (From::Correlation, Order::Oldest) => oldest!("audit.caused_by($10)"),
+    }
+}
+
+fn counting(filter: &Filter) -> &'static str {
+    match filter.from() {
+        From::Events | From::Type => count!("audit.events"),
+        From::Id => count!("audit.event(coalesce($8::text, $9))"),
+        From::Correlation => count!("audit.caused_by($10)"),
     }
 }
 
@@ -68,7 +92,7 @@ impl Reader {
     ///
     /// # Errors
     /// A [`ReadError`], or that of `each`.
-    pub async fn events<E: From<ReadError>>(
+    pub async fn events<E: std::convert::From<ReadError>>(
         &mut self,
         filter: &Filter,
         selection: Selection,
@@ -79,7 +103,7 @@ impl Reader {
         if condition.is_none() {
             self.let_statements_take(Duration::ZERO).await?;
         }
-        let statement = selection.order.statement();
+        let statement = statement(filter, selection);
         let query = match &condition {
             Some(condition) => condition.query(statement),
             None => sqlx::query(statement),
@@ -109,14 +133,15 @@ impl Reader {
     /// A [`ReadError`].
     pub async fn count(&mut self, filter: &Filter) -> Result<i64, ReadError> {
         let condition = self.condition(filter).await?;
+        let statement = counting(filter);
         let query: Query<'_, Postgres, PgArguments> = match &condition {
-            Some(condition) => condition.query(COUNT),
-            None => sqlx::query(COUNT),
+            Some(condition) => condition.query(statement),
+            None => sqlx::query(statement),
         };
         let timeout = self.timeout;
         let counted = filter.bind(query).persistent(false).fetch_one(&mut self.connection);
         let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, COUNT),
+            Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),
         };
         // The server ends it first, and says so.
@@ -131,7 +156,7 @@ impl Reader {
         }
     }
 
-    async fn let_statements_take(&mut self, timeout: Duration) -> Result<(), ReadError> {
+    pub(super) async fn let_statements_take(&mut self, timeout: Duration) -> Result<(), ReadError> {
         let set = sqlx::query("select set_config('statement_timeout', $1, true)")
             .bind(format!("{}ms", timeout.as_millis()));
         answered(self.timeout, set.execute(&mut self.connection))

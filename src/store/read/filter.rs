@@ -30,10 +30,13 @@ pub struct Filter {
 }
 
 /// `$1` … `$12`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
-/// statement is planned. It mirrors `audit.caused_by`, so that its indexes serve it.
+/// statement is planned. `from` is `audit.events`, or a function that has all that can match, and goes by indexes.
 macro_rules! filtered {
-    () => {
-        " from audit.events e
+    ($from:literal) => {
+        concat!(
+            " from ",
+            $from,
+            " e
          where ($1::timestamptz is null or e.received_at >= $1)
            and ($2::timestamptz is null or e.received_at < $2)
            and ($3::text is null or e.event_type = $3)
@@ -43,11 +46,10 @@ macro_rules! filtered {
            and ($7::text is null or e.source = $7)
            and ($8::uuid is null or e.event_id = $8)
            and ($9::text is null or e.event_key = $9)
-           and ($10::text is null
-                or hashtextextended(e.correlation_ids[1], 0) = hashtextextended($10, 0) and e.correlation_ids[1] = $10
-                or cardinality(e.correlation_ids) > 1 and e.correlation_ids @> array[$10])
+           and ($10::text is null or e.correlation_ids @> array[$10])
            and (not $11::bool or e.malformed)
            and (not $12::bool or e.conflict)"
+        )
     };
 }
 pub(super) use filtered;
@@ -77,10 +79,46 @@ impl Filter {
     }
 }
 
+/// Where to look first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum From {
+    /// `audit.events`, whose plan is PostgreSQL's.
+    Events,
+    /// Those of an id.
+    Id,
+    /// Those that name an id.
+    Correlation,
+    /// The newest of a type.
+    Type,
+}
+
+impl Filter {
+    /// Where what matches is found by index for sure. With an order and a limit PostgreSQL may think that it is quicker to
+    /// go through all events in that order until enough match, which for something rare it is not.
+    pub(super) fn from(&self) -> From {
+        let alone = self.routing_key.is_none()
+            && self.source.is_none()
+            && self.since.is_none()
+            && self.until.is_none()
+            && !self.malformed
+            && !self.conflict
+            && self.condition.is_none();
+        match self {
+            Filter { id: Some(_), .. } => From::Id,
+            Filter { correlation: Some(_), .. } => From::Correlation,
+            Filter { event_type: Some(pattern), .. } if alone && !is_wild(pattern) => From::Type,
+            _ => From::Events,
+        }
+    }
+}
+
 /// A pattern without a wildcard is looked up as what it is.
 fn equal_or_alike(pattern: Option<&str>) -> (Option<&str>, Option<&str>) {
-    let wild = |pattern: &&str| pattern.split('.').any(|word| matches!(word, "*" | "#"));
-    (pattern.filter(|pattern| !wild(pattern)), pattern.filter(wild))
+    (pattern.filter(|pattern| !is_wild(pattern)), pattern.filter(|pattern| is_wild(pattern)))
+}
+
+fn is_wild(pattern: &str) -> bool {
+    pattern.split('.').any(|word| matches!(word, "*" | "#"))
 }
 
 /// An id as it stands among correlation ids.
