@@ -39,6 +39,8 @@ pub enum Command {
     Events(Box<commands::events::Options>),
     /// Show one event whole: envelope, properties, body, where it sits, what led to it and what followed
     Show(commands::show::Options),
+    /// Count what came: totals, rates, types, sources, rejections, sizes
+    Stats(commands::stats::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
 }

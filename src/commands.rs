@@ -19,6 +19,7 @@ pub mod reading;
 pub mod run;
 pub mod settings;
 pub mod show;
+pub mod stats;
 pub mod terminal;
 
 pub use lasted::lasted;

@@ -29,6 +29,7 @@ pub use coverage::{Change, CoverageLog, Run, State};
 pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use read::{
-    Column, Filter, Order, Place, ReadError, Reader, Relative, Row, Selection, Texts, Value,
+    Batches, Column, Filter, Group, Order, Place, ReadError, Reader, Rejected, Relative, Row,
+    Selection, Stats, Stored, Texts, Top, Value,
 };
 pub use writer::Writer;

@@ -7,6 +7,7 @@ mod events;
 mod fault;
 mod filter;
 mod row;
+mod stats;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use events::{Order, Selection};
 pub use fault::ReadError;
 pub use filter::Filter;
 pub use row::{Row, Texts, Value};
+pub use stats::{Batches, Group, Rejected, Stats, Stored, Top};
 
 /// How much longer than a statement may take its answer is awaited: the server ends it first, and says so.
 const SLACK: Duration = Duration::from_secs(2);

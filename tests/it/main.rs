@@ -36,6 +36,7 @@ mod own_rules;
 mod roles;
 mod schema;
 mod show;
+mod stats;
 mod stop_anytime;
 mod stored_once;
 mod ten_thousand;
