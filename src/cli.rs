@@ -41,6 +41,8 @@ pub enum Command {
     Show(commands::show::Options),
     /// Count what came: totals, rates, types, sources, rejections, sizes
     Stats(commands::stats::Options),
+    /// Draw what led to an event, and what followed from it
+    Trace(commands::trace::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
 }

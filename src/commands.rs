@@ -21,6 +21,7 @@ pub mod settings;
 pub mod show;
 pub mod stats;
 pub mod terminal;
+pub mod trace;
 
 pub use lasted::lasted;
 

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Command::Events(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Show(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Stats(options) => with_answer(&flags, &environment, |config| options.run(config)),
+        Command::Trace(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Config(options) => options.run(&flags, &environment),
     }
 }

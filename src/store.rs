@@ -30,6 +30,6 @@ pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use read::{
     Batches, Column, Filter, Group, Order, Place, ReadError, Reader, Rejected, Relative, Row,
-    Selection, Stats, Stored, Texts, Top, Value,
+    Selection, Stats, Stored, Texts, Top, TraceStep, Value,
 };
 pub use writer::Writer;

@@ -6,7 +6,7 @@ mod table;
 
 pub use escape::{json_safe, visible};
 pub use output::{Look, Output, Paging};
-pub use table::{Cell, Column, Table};
+pub use table::{Cell, Column, Table, cut};
 
 /// The styles in use, few and with one meaning each.
 pub mod style {

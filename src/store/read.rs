@@ -8,6 +8,7 @@ mod fault;
 mod filter;
 mod row;
 mod stats;
+mod trace;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use fault::ReadError;
 pub use filter::Filter;
 pub use row::{Row, Texts, Value};
 pub use stats::{Batches, Group, Rejected, Stats, Stored, Top};
+pub use trace::TraceStep;
 
 /// How much longer than a statement may take its answer is awaited: the server ends it first, and says so.
 const SLACK: Duration = Duration::from_secs(2);

@@ -45,4 +45,5 @@ mod tls;
 mod topic_matches;
 mod topology;
 mod trace;
+mod trace_command;
 mod views;

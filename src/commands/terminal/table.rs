@@ -1,6 +1,9 @@
 //! A table that fits the terminal, written as rows come: its columns are as wide as the first rows need.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+};
 
 use anstyle::Style;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
@@ -197,9 +200,13 @@ impl Table {
 }
 
 /// The text, or as much of it as fits before a sign that there is more.
-fn cut(text: &str, width: usize) -> std::borrow::Cow<'_, str> {
+#[must_use]
+pub fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {
         return text.into();
+    }
+    if width == 0 {
+        return "".into();
     }
     let mut kept = String::new();
     let mut room = width.saturating_sub(1);
