@@ -29,7 +29,7 @@ pub use coverage::{Change, CoverageLog, Run, State};
 pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use read::{
-    Batches, Column, Filter, Group, Order, Place, ReadError, Reader, Rejected, Relative, Row,
-    Selection, Stats, Stored, Texts, Top, TraceStep, Value,
+    Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader, Rejected, Relative,
+    Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
 };
 pub use writer::Writer;

@@ -3,6 +3,7 @@
 mod columns;
 mod csv;
 mod filters;
+mod follow;
 mod object;
 mod table;
 mod write;
@@ -20,13 +21,13 @@ pub use object::{body_of, object, written};
 
 use self::{columns::Columns, csv::Csv, filters::Filters, object::Objects, table::Events};
 use super::{
-    reading::{self, Found},
+    reading::{self, Found, Misuse},
     settings,
     terminal::{Output, Paging},
 };
 use crate::{
     config::Config,
-    store::{Column, Filter, Order, Reader, Selection},
+    store::{Column, Filter, Follower, Order, Reader, Selection},
 };
 
 /// Events of a table where no number is asked for.
@@ -53,6 +54,9 @@ pub struct Options {
     /// Only say how many there are
     #[arg(long, conflicts_with_all = ["limit", "order", "format", "columns"])]
     count: bool,
+    /// Write new events as they commit, from now or --since on, until --limit of them were written or a signal ends it
+    #[arg(long, short = 'F', conflicts_with_all = ["count", "until", "order"])]
+    follow: bool,
     /// How long PostgreSQL may take to find the next event; with --where or --count, all of them
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = reading::timeout)]
     timeout: Duration,
@@ -72,6 +76,7 @@ Examples:
   bloodbank-audit events --correlation 0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11
   bloodbank-audit events --where \"payload->'payload'->>'model' like 'gpt%'\" --since 1d
   bloodbank-audit events --malformed --count
+  bloodbank-audit events --follow --type 'session.#' --format ndjson | jq .payload
   bloodbank-audit events --since 2026-11-23 --order oldest --format ndjson > history.ndjson
 
 A topic pattern is words between dots: * is exactly one word, # any number, none included.
@@ -153,7 +158,7 @@ impl Options {
         let columns = self.columns.map_or_else(|| self.format.columns(), |columns| columns.0);
         let limit = match self.limit {
             Some(Limit::Of(number)) => Some(i64::from(number.get())),
-            None if self.format == Format::Table => Some(USUAL_LIMIT),
+            None if self.format == Format::Table && !self.follow => Some(USUAL_LIMIT),
             Some(Limit::All) | None => None,
         };
         let selection = Selection {
@@ -162,6 +167,15 @@ impl Options {
             bodies: columns.iter().any(|column| matches!(column, Column::Payload | Column::Body)),
             body_bytes: columns.contains(&Column::BodyBytes),
         };
+        if self.follow {
+            if self.format == Format::Json {
+                let meant = "an array that has no end is of no use: did you mean --format ndjson?";
+                return Err(Misuse(meant.to_owned()).into());
+            }
+            let mut follower = Follower::open(&settings, self.timeout, filter.since).await?;
+            follow::follow(&mut follower, &filter, selection, self.format, columns).await?;
+            return Ok(Found::Something);
+        }
         let mut reader = Reader::open(&settings, self.timeout).await?;
         let paging = if self.no_pager { Paging::Never } else { Paging::Auto };
         let writer = write::Writer { format: self.format, columns, paging };

@@ -6,6 +6,7 @@ mod context;
 mod events;
 mod fault;
 mod filter;
+mod follow;
 mod row;
 mod stats;
 mod trace;
@@ -21,6 +22,7 @@ pub use context::{Place, Relative};
 pub use events::{Order, Selection};
 pub use fault::ReadError;
 pub use filter::Filter;
+pub use follow::Follower;
 pub use row::{Row, Texts, Value};
 pub use stats::{Batches, Group, Rejected, Stats, Stored, Top};
 pub use trace::TraceStep;
@@ -42,10 +44,16 @@ impl Reader {
     /// # Errors
     /// The database is away, refuses, or has another schema.
     pub async fn open(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
+        let mut reader = Reader::connect(settings, timeout).await?;
+        reader.begin().await?;
+        Ok(reader)
+    }
+
+    /// The same without a transaction.
+    async fn connect(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
         let connection = settings.connect(timeout).await?;
         let mut reader = Reader { connection, timeout };
         reader.find_the_schema().await?;
-        reader.begin().await?;
         Ok(reader)
     }
 
@@ -82,6 +90,29 @@ impl Reader {
         );
         let patience = self.timeout;
         answered(patience, begin.execute(&mut self.connection))
+            .await
+            .map_err(|error| self.fault(error))?;
+        Ok(())
+    }
+
+    /// A transaction whose every statement sees what is committed by then.
+    async fn begin_anew(&mut self) -> Result<(), ReadError> {
+        let begin = sqlx::raw_sql(
+            "begin isolation level read committed read only;
+             set local plan_cache_mode = force_custom_plan;
+             set local jit = off;
+             set local timezone = 'UTC'",
+        );
+        answered(self.timeout, begin.execute(&mut self.connection))
+            .await
+            .map_err(|error| self.fault(error))?;
+        Ok(())
+    }
+
+    /// Ends the transaction, and with it whatever was set for it.
+    async fn end(&mut self) -> Result<(), ReadError> {
+        let end = sqlx::raw_sql("rollback");
+        answered(self.timeout, end.execute(&mut self.connection))
             .await
             .map_err(|error| self.fault(error))?;
         Ok(())

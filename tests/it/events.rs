@@ -2,6 +2,7 @@
 
 mod conditions;
 mod filters;
+mod follow;
 mod formats;
 mod refusals;
 mod terminal;

@@ -20,6 +20,16 @@ impl Events {
         Events { columns, table }
     }
 
+    /// For events that are still to come.
+    pub fn following(self) -> Events {
+        Events { table: self.table.roomy(), ..self }
+    }
+
+    /// Writes what has come so far.
+    pub fn show(&mut self, out: &mut impl Write) -> anyhow::Result<()> {
+        Ok(self.table.show(out)?)
+    }
+
     pub fn row(&mut self, out: &mut impl Write, row: &Row) -> anyhow::Result<()> {
         let wrong = row.value(Column::Malformed)? == Some(Value::Flag(true));
         let odd = row.value(Column::Conflict)? == Some(Value::Flag(true));

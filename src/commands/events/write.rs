@@ -1,5 +1,7 @@
 //! From rows to what the reader sees.
 
+use std::io::Write as _;
+
 use super::{
     super::terminal::{Output, Paging},
     Column, Csv, Events, Filter, Format, Objects, Reader, Selection,
@@ -47,14 +49,15 @@ impl Writer {
     }
 }
 
-enum Shape {
+/// Events on their way out.
+pub enum Shape {
     Table(Events),
     Objects(Objects),
     Csv(Csv),
 }
 
 impl Shape {
-    fn new(format: Format, columns: Vec<Column>, out: &Output) -> Shape {
+    pub fn new(format: Format, columns: Vec<Column>, out: &Output) -> Shape {
         match format {
             Format::Table => Shape::Table(Events::new(columns, out.look())),
             Format::Json => Shape::Objects(Objects::array(columns, out.look())),
@@ -63,7 +66,7 @@ impl Shape {
         }
     }
 
-    fn row(&mut self, out: &mut Output, row: &Row) -> anyhow::Result<()> {
+    pub fn row(&mut self, out: &mut Output, row: &Row) -> anyhow::Result<()> {
         match self {
             Shape::Table(table) => table.row(out, row),
             Shape::Objects(objects) => objects.row(out, row),
@@ -71,11 +74,27 @@ impl Shape {
         }
     }
 
-    fn end(self, out: &mut Output) -> anyhow::Result<()> {
+    pub fn end(self, out: &mut Output) -> anyhow::Result<()> {
         match self {
             Shape::Table(table) => table.end(out),
             Shape::Objects(objects) => objects.end(out),
             Shape::Csv(csv) => csv.end(out),
         }
+    }
+
+    /// For events that are still to come: columns for any of them.
+    pub fn following(self) -> Shape {
+        match self {
+            Shape::Table(table) => Shape::Table(table.following()),
+            other => other,
+        }
+    }
+
+    /// Writes what has come so far, and lets the reader see it.
+    pub fn show(&mut self, out: &mut Output) -> anyhow::Result<()> {
+        if let Shape::Table(table) = self {
+            table.show(out)?;
+        }
+        Ok(out.flush()?)
     }
 }

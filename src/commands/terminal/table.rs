@@ -75,6 +75,7 @@ pub struct Table {
     look: Look,
     waiting: Vec<Vec<Cell>>,
     layout: Option<Layout>,
+    roomy: bool,
 }
 
 #[derive(Debug)]
@@ -87,7 +88,13 @@ impl Table {
     /// A table without rows.
     #[must_use]
     pub fn new(columns: Vec<Column>, look: Look) -> Table {
-        Table { columns, look, waiting: Vec::new(), layout: None }
+        Table { columns, look, waiting: Vec::new(), layout: None, roomy: false }
+    }
+
+    /// The same for rows of which few are known when the first ones are written: the columns share the whole line.
+    #[must_use]
+    pub fn roomy(self) -> Table {
+        Table { roomy: true, ..self }
     }
 
     /// Adds a row: a cell for each column.
@@ -102,12 +109,20 @@ impl Table {
         if self.waiting.len() < LOOKED_AT { Ok(()) } else { self.begin(out) }
     }
 
+    /// Writes what has come so far, if there is anything that was not written.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn show(&mut self, out: &mut impl Write) -> io::Result<()> {
+        if self.layout.is_none() && !self.waiting.is_empty() { self.begin(out) } else { Ok(()) }
+    }
+
     /// Writes what is left. A table without rows is nothing.
     ///
     /// # Errors
     /// Those of `out`.
     pub fn end(mut self, out: &mut impl Write) -> io::Result<()> {
-        if self.layout.is_none() && !self.waiting.is_empty() { self.begin(out) } else { Ok(()) }
+        self.show(out)
     }
 
     /// Writes what has come so far, and from now on each row as it comes.
@@ -142,6 +157,12 @@ impl Table {
                 Some(widest) => widths[widest] -= 1,
                 None => return Layout::Lines,
             }
+        }
+        let texts: Vec<_> =
+            (0..widths.len()).filter(|&n| self.columns[n].least < usize::MAX).collect();
+        if self.roomy && self.look.width < usize::MAX && !texts.is_empty() {
+            let room = self.look.width - gaps - widths.iter().sum::<usize>();
+            texts.iter().for_each(|&n| widths[n] += room / texts.len());
         }
         Layout::Columns(widths)
     }

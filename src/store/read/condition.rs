@@ -18,8 +18,8 @@ use super::{
 };
 use crate::store::link::answered;
 
-/// Where the order of a statement begins, before which conditions stand.
-const ORDER: &str = " order by ";
+/// Where a statement takes one more condition.
+const HERE: &str = "/* and */";
 
 /// A condition that may be asked.
 pub(super) struct Condition {
@@ -84,9 +84,9 @@ async fn take_role(reader: &mut Reader) -> Result<(), ReadError> {
 impl Condition {
     /// The statement with the condition, and what begins in it where.
     fn within(&self, statement: &str) -> (String, String) {
-        let at = statement.rfind(ORDER).unwrap_or(statement.len());
-        let before = format!("{} and (\n", &statement[..at]);
-        let whole = format!("{before}{}\n){}", self.text, &statement[at..]);
+        let (before, after) = statement.split_once(HERE).unwrap_or((statement, ""));
+        let before = format!("{before} and (\n");
+        let whole = format!("{before}{}\n){after}", self.text);
         (before, whole)
     }
 

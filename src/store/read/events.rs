@@ -149,7 +149,10 @@ impl Reader {
         sqlx::Row::try_get(&row, 0).map_err(failed)
     }
 
-    async fn condition(&mut self, filter: &Filter) -> Result<Option<Condition>, ReadError> {
+    pub(super) async fn condition(
+        &mut self,
+        filter: &Filter,
+    ) -> Result<Option<Condition>, ReadError> {
         match &filter.condition {
             Some(text) => condition::guarded(self, text).await.map(Some),
             None => Ok(None),

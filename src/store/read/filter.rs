@@ -30,7 +30,7 @@ pub struct Filter {
 }
 
 /// `$1` … `$12`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
-/// statement is planned. `from` is `audit.events`, or a function that has all that can match, and goes by indexes.
+/// statement is planned. A reader's own condition follows at the comment. `from` is `audit.events`, or a function that has all that can match, and goes by indexes.
 macro_rules! filtered {
     ($from:literal) => {
         concat!(
@@ -48,7 +48,7 @@ macro_rules! filtered {
            and ($9::text is null or e.event_key = $9)
            and ($10::text is null or e.correlation_ids @> array[$10])
            and (not $11::bool or e.malformed)
-           and (not $12::bool or e.conflict)"
+           and (not $12::bool or e.conflict) /* and */"
         )
     };
 }
