@@ -23,6 +23,7 @@ mod postgres_url;
 mod problem;
 mod rabbitmq;
 mod reconnect;
+mod retention;
 mod secret;
 mod shutdown;
 mod storage;
@@ -41,9 +42,10 @@ pub use postgres_url::{PostgresUrl, PostgresUrlError};
 pub use problem::ConfigError;
 pub use rabbitmq::{Declare, QueueType, RabbitMq};
 pub use reconnect::Reconnect;
+pub use retention::{Partition, Retention};
 pub use secret::{Secret, redact};
 pub use shutdown::Shutdown;
-pub use storage::{Partition, Storage};
+pub use storage::Storage;
 
 /// The commented file that ships with the daemon: every key, its meaning and its default.
 ///
@@ -67,6 +69,8 @@ pub struct Config {
     pub envelope: Envelope,
     /// How history is laid out in the database.
     pub storage: Storage,
+    /// For how long it is kept.
+    pub retention: Retention,
     /// How long to wait between attempts to reach either side.
     pub reconnect: Reconnect,
     /// How a stop is bounded.

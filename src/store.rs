@@ -17,8 +17,10 @@ mod fault;
 mod lane;
 mod link;
 mod migrations;
+mod partitions;
 mod read;
 mod rejections;
+mod retention;
 mod rows;
 mod writer;
 
@@ -28,8 +30,10 @@ pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
 pub use fault::{Fault, Kind};
 pub use migrations::{MigrationError, Step, migrate, pending};
+pub use partitions::{Found, Mended};
 pub use read::{
     Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader, Rejected, Relative,
     Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
 };
+pub use retention::{Expired, Upkeep};
 pub use writer::Writer;

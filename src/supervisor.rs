@@ -4,6 +4,7 @@ mod beside;
 mod coverage;
 mod sessions;
 mod unparsable;
+mod upkeep;
 
 use std::{fmt::Display, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ use crate::{
 };
 use coverage::{Coverage, Keeper};
 use sessions::Sessions;
+use upkeep::Upkeep;
 
 /// Everything the daemon is told to do.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub struct Settings {
     pub store: store::Settings,
     /// Which daemon this is, for whoever asks when it was listening.
     pub instance: String,
+    /// For how long history is kept; for ever where there is no end.
+    pub keep: Option<Duration>,
     /// Whether to apply missing migrations at the start.
     pub migrate: bool,
     /// What to do with deliveries.
@@ -88,7 +92,8 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
         coverage.end(why(&result));
         result
     };
-    let (result, ()) = tokio::join!(serve, keeper.keep(&stop.hard));
+    let upkeep = Upkeep::new(&settings.store, settings.keep);
+    let (result, (), ()) = tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(&coverage));
     info!(
         events = tally.events(),
         conflicts = tally.conflicts(),

@@ -22,6 +22,7 @@ pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
         broker: broker(config),
         store: store(config)?,
         instance: config.storage.instance.clone().unwrap_or_else(host_name),
+        keep: config.retention.keep,
         migrate: config.postgres.migrate,
         rules: rules(config),
         grace: config.shutdown.grace,
@@ -74,12 +75,12 @@ fn address(config: &Config) -> Address {
 /// # Errors
 /// The URL holds something the client does not know.
 pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
-    let config::Storage { partition, partitions_ahead, dedupe_overlap, .. } = config.storage;
+    let config::Storage { partitions_ahead, dedupe_overlap, .. } = config.storage;
     Ok(store::Settings {
         options: store::options(config.postgres.url.expose())?,
         connect_timeout: config.postgres.connect_timeout,
         statement_timeout: config.postgres.statement_timeout,
-        hourly: partition == config::Partition::Hourly,
+        hourly: config.retention.partition == config::Partition::Hour,
         partitions_ahead,
         dedupe_overlap,
         redelivered_within: config.rabbitmq.consumer_timeout,

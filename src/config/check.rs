@@ -41,6 +41,22 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    if let Some(keep) = config.retention.keep {
+        let compared = [
+            ("storage.dedupe_overlap", config.storage.dedupe_overlap),
+            ("rabbitmq.consumer_timeout", rabbitmq.consumer_timeout),
+        ];
+        for (key, within) in compared.into_iter().filter(|&(_, within)| keep < within) {
+            let [keep, within] = [keep, within].map(humantime::format_duration);
+            clashes.push((
+                "retention.keep",
+                format!(
+                    "{keep} is less than {key}, {within}: an event that comes again could have been dropped, and would \
+                     be stored anew"
+                ),
+            ));
+        }
+    }
     let reconnect = &config.reconnect;
     if reconnect.max < reconnect.initial {
         let [max, initial] = [reconnect.max, reconnect.initial].map(humantime::format_duration);

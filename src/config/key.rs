@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{envelope, ingest, log, postgres, rabbitmq, reconnect, shutdown, storage};
+use super::{envelope, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown, storage};
 
 /// One known key, as the sections declare it beside their fields.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,7 @@ const SECTIONS: &[&[Key]] = &[
     ingest::KEYS,
     envelope::KEYS,
     storage::KEYS,
+    retention::KEYS,
     reconnect::KEYS,
     shutdown::KEYS,
     log::KEYS,
@@ -132,7 +133,9 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::config::{Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Shutdown, Storage};
+    use crate::config::{
+        Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown, Storage,
+    };
 
     /// The fields that the section's type accepts, as it says when it meets another.
     fn fields<T: DeserializeOwned + fmt::Debug>() -> &'static [&'static str] {
@@ -151,6 +154,7 @@ mod tests {
             fields::<Ingest>(),
             fields::<Envelope>(),
             fields::<Storage>(),
+            fields::<Retention>(),
             fields::<Reconnect>(),
             fields::<Shutdown>(),
             fields::<Log>(),

@@ -11,8 +11,6 @@ use super::units;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Storage {
-    /// The span of one partition of `audit.events`, by the daemon's time of receipt, in UTC.
-    pub partition: Partition,
     /// Partitions kept ready beyond the present one, 1 to 1000.
     #[serde(deserialize_with = "partitions_ahead")]
     pub partitions_ahead: u32,
@@ -25,18 +23,7 @@ pub struct Storage {
     pub instance: Option<String>,
 }
 
-/// The span of one partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Partition {
-    /// A day, from midnight UTC.
-    Daily,
-    /// An hour.
-    Hourly,
-}
-
 pub(super) const KEYS: &[Key] = &[
-    Key::new("storage.partition", Kind::Choice(&["daily", "hourly"]), ""),
     Key::new("storage.partitions_ahead", Kind::Integer, "a whole number from 1 to 1000"),
     Key::new(
         "storage.dedupe_overlap",

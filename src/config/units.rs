@@ -14,9 +14,12 @@ pub(super) const TIMEOUT: &str = "a duration from 1ms to 1d, such as \"10s\"";
 
 /// A duration as humantime reads it: `30s`, `1h 30m`, `400d`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(text.trim())
-        .map_err(|error| de::Error::custom(format!("{text:?}: {error}")))
+    read_duration(&String::deserialize(deserializer)?)
+}
+
+/// The same of text that was read already.
+pub(super) fn read_duration<E: de::Error>(text: &str) -> Result<Duration, E> {
+    humantime::parse_duration(text.trim()).map_err(|error| E::custom(format!("{text:?}: {error}")))
 }
 
 /// A duration that something waits: more than zero, at most a day.

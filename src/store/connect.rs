@@ -7,7 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
-use super::Fault;
+use super::{Fault, partitions::Plan};
 
 /// Oldest server the SQL here is written for: 15.
 const OLDEST_SERVER: i32 = 150_000;
@@ -44,9 +44,12 @@ pub fn options(url: &str) -> Result<PgConnectOptions, Fault> {
 }
 
 impl Settings {
-    /// What `audit.ensure_partition` calls the span of a partition.
-    pub(super) fn granularity(&self) -> &'static str {
-        if self.hourly { "hourly" } else { "daily" }
+    /// How new partitions are made.
+    pub(super) fn plan(&self) -> Plan {
+        Plan {
+            granularity: if self.hourly { "hourly" } else { "daily" },
+            ahead: i32::try_from(self.partitions_ahead).unwrap_or(i32::MAX),
+        }
     }
 
     /// Which server and database, for whoever has to look after it.

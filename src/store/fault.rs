@@ -4,6 +4,9 @@ use std::fmt;
 
 use sqlx::postgres::PgDatabaseError;
 
+/// A violated check; where it has no name, that of the partitions: none holds the row.
+const NO_PARTITION: &str = "23514";
+
 /// What a fault calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -103,6 +106,12 @@ impl Fault {
         }
     }
 
+    /// Whether a partition that is listed is not there, or one that is not listed is in the way.
+    pub(super) fn is_of_partitions(&self) -> bool {
+        self.kind == Kind::Misconfigured
+            && matches!(self.sqlstate.as_deref(), Some(NO_PARTITION | "42P17" | "42P07"))
+    }
+
     /// Whether the statement took too long.
     pub(super) fn is_timeout(&self) -> bool {
         self.sqlstate.as_deref() == Some("57014")
@@ -134,7 +143,7 @@ fn from_answer(answer: &PgDatabaseError) -> Fault {
         _ => "",
     };
     // A row that no partition holds is no fault of the row, though it comes as a violated check without a name.
-    let no_partition = code == "23514" && answer.constraint().is_none();
+    let no_partition = code == NO_PARTITION && answer.constraint().is_none();
     Fault {
         kind: if no_partition { Kind::Misconfigured } else { kind_of(code) },
         sqlstate: Some(code.to_owned()),

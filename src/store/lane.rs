@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{
     Fault, Settings, Span,
     link::{Link, answered},
+    partitions::{self, Found, Plan},
 };
 
 /// Numbers in a block of `audit.event_seq`: its increment. Also the most events a batch may hold.
@@ -22,9 +23,7 @@ pub(super) struct Lane {
     next_seq: i64,
     end_seq: i64,
     span: Option<Span>,
-    /// How long a new partition is, as `audit.ensure_partition` calls it, and how many are made ahead.
-    granularity: &'static str,
-    partitions_ahead: i32,
+    plan: Plan,
 }
 
 impl Lane {
@@ -36,16 +35,7 @@ impl Lane {
         answered(link.patience, ordered).await?;
         let id = Uuid::now_v7();
         info!(lane = %id, "connected to PostgreSQL");
-        Ok(Lane {
-            link,
-            id,
-            number: 1,
-            next_seq: 0,
-            end_seq: 0,
-            span: None,
-            granularity: settings.granularity(),
-            partitions_ahead: i32::try_from(settings.partitions_ahead).unwrap_or(i32::MAX),
-        })
+        Ok(Lane { link, id, number: 1, next_seq: 0, end_seq: 0, span: None, plan: settings.plan() })
     }
 
     /// The partition that holds `at`. Entering one also makes those that follow it.
@@ -53,43 +43,27 @@ impl Lane {
         if let Some(span) = self.span.filter(|span| span.contains(at)) {
             return Ok(span);
         }
-        let query = sqlx::query_as(
-            "select s.from_at, s.to_at,
-                    coalesce((select max(p.from_at) from audit.partitions p where p.to_at <= s.from_at), s.from_at)
-               from audit.ensure_partition($1, $2) s",
-        )
-        .bind(at)
-        .bind(self.granularity);
-        let Link { connection, patience, .. } = &mut self.link;
-        let (from, to, previous) = answered(*patience, query.fetch_one(connection)).await?;
-        let span = Span { from, to, previous };
-        self.make_ahead(span).await?;
+        let span = partitions::enter(&mut self.link, self.plan, at).await?;
+        partitions::wait_little(&mut self.link, true).await?;
+        match partitions::make_ahead(&mut self.link, self.plan, span).await {
+            Err(fault) if fault.sqlstate.is_some() => {
+                warn!(cause = %fault, "partitions are not made ahead now, only when they are needed");
+            }
+            made => made?,
+        }
+        partitions::wait_little(&mut self.link, false).await?;
         self.span = Some(span);
         Ok(span)
     }
 
-    /// Makes the partitions after this one. They are not needed yet: where they cannot be made now, because somebody
-    /// holds a lock on the table, the present one is still good.
-    async fn make_ahead(&mut self, span: Span) -> Result<(), Fault> {
-        let query = sqlx::query(
-            "select audit.ensure_partition($1 + n * case $2 when 'hourly' then interval '1 hour' else interval '1 day' end, $2)
-               from generate_series(0, $3 - 1) n",
-        )
-        .bind(span.to)
-        .bind(self.granularity)
-        .bind(self.partitions_ahead);
-        let Link { connection, patience, .. } = &mut self.link;
-        let wait_little = sqlx::query("set lock_timeout = '1s'").execute(&mut *connection);
-        answered(*patience, wait_little).await?;
-        let made = answered(*patience, query.execute(&mut *connection)).await.map_err(Fault::from);
-        if let Err(fault) = made {
-            if fault.sqlstate.is_none() {
-                return Err(fault);
+    /// Mends the partitions, where a row found none although there should be one: somebody took it away.
+    pub async fn mend(&mut self, since: OffsetDateTime) -> Result<(), Fault> {
+        self.span = None;
+        for mended in partitions::mend(&mut self.link, since).await? {
+            if mended.found != Found::Detached {
+                mended.say();
             }
-            warn!(cause = %fault, "partitions are not made ahead now, only when they are needed");
         }
-        let wait_again = sqlx::query("set lock_timeout = 0").execute(connection);
-        answered(*patience, wait_again).await?;
         Ok(())
     }
 

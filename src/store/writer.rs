@@ -55,9 +55,17 @@ impl Writer {
     pub async fn begin_session(&mut self, unstored: Option<&Batch>) -> Result<(), Fault> {
         let unstored = unstored.map_or(&[][..], Batch::entries);
         self.redelivery_horizon = None;
+        let at = now();
+        let rehearsed = self.rehearse(at, unstored).await;
+        if self.mended(&rehearsed, at).await? {
+            return self.rehearse(at, unstored).await;
+        }
+        rehearsed
+    }
+
+    async fn rehearse(&mut self, at: OffsetDateTime, unstored: &[Entry]) -> Result<(), Fault> {
         self.guarded(async |writer| {
             let horizon = writer.horizon().await?;
-            let at = now();
             let lane = writer.lane().await?;
             let span = lane.partition(at).await?;
             let since = span.previous.min(horizon);
@@ -107,6 +115,24 @@ impl Writer {
             self.lane = None;
         }
         result
+    }
+
+    /// Whether the same is to be done again, since a partition was missing that should be there, and is mended. Those are
+    /// mended that hold `oldest`, and later ones.
+    async fn mended<T>(
+        &mut self,
+        result: &Result<T, Fault>,
+        oldest: OffsetDateTime,
+    ) -> Result<bool, Fault> {
+        if !result.as_ref().is_err_and(Fault::is_of_partitions) {
+            return Ok(false);
+        }
+        self.guarded(async |writer| writer.lane().await?.mend(oldest).await).await?;
+        Ok(true)
+    }
+
+    async fn enter(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
+        self.guarded(async |writer| writer.lane().await?.partition(at).await).await
     }
 
     async fn append_once(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
@@ -195,12 +221,24 @@ fn redelivery_slack(settings: &Settings) -> Duration {
 
 impl Append for Writer {
     async fn span(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
-        self.guarded(async |writer| writer.lane().await?.partition(at).await).await
+        let span = self.enter(at).await;
+        if self.mended(&span, at).await? {
+            return self.enter(at).await;
+        }
+        span
     }
 
     async fn append(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
         let before = batch.in_doubt;
-        let result = self.guarded(async |writer| writer.append_once(batch).await).await;
+        let Some(first) = batch.entries().first() else { return Ok(Commit::EMPTY) };
+        let oldest = first.delivery().received_at;
+        let mut result = self.guarded(async |writer| writer.append_once(batch).await).await;
+        // Nothing of it was committed; that it counts as in doubt meanwhile makes it look once more.
+        match self.mended(&result, oldest).await {
+            Ok(false) => {}
+            Ok(true) => result = self.guarded(async |writer| writer.append_once(batch).await).await,
+            Err(fault) => result = Err(fault),
+        }
         if let Err(fault) = &result {
             if fault.kind == Kind::Refused {
                 // Only rows are refused, and they are inserted after the header: it stood, so no earlier attempt had

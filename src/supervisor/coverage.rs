@@ -85,6 +85,16 @@ impl Coverage {
         self.0.ready.cancel();
     }
 
+    /// The schema is what it should be.
+    pub async fn writable(&self) {
+        self.0.ready.cancelled().await;
+    }
+
+    /// Nothing more will be noted: the run is over.
+    pub async fn ended(&self) {
+        self.0.ended.cancelled().await;
+    }
+
     /// The run is over.
     pub fn end(&self, cause: impl Display) {
         self.note(State::Stopped, cause);

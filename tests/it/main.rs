@@ -33,6 +33,7 @@ mod nothing_spins;
 mod one_place;
 mod outages;
 mod own_rules;
+mod retention;
 mod roles;
 mod schema;
 mod show;

@@ -74,6 +74,7 @@ async fn relations(sql: &mut PgConnection) -> Result<Vec<(String, bool)>> {
 async fn the_daemon_adds_to_the_history_and_changes_nothing_of_it() -> Result<()> {
     let house = House::built().await?;
     let scene = house.as_role("writer").with("ingest.malformed", "dead-letter");
+    let scene = scene.with("retention.keep", "400d");
     let daemon = scene.daemon().await?;
     let mut messages: Vec<_> = (0..20).map(event).collect();
     messages.push(Message::new("malformed", *b"hello"));
@@ -87,7 +88,10 @@ async fn the_daemon_adds_to_the_history_and_changes_nothing_of_it() -> Result<()
     drop(scene.daemon().await?);
     let daemon = scene.daemon().await?;
     scene.counts(1, "select count(*) from audit.deaths").await?;
+    // Nor does it lack a right to look after partitions.
+    scene.counts(1, "select count(*) from audit.retention_clock").await?;
     daemon.stops_cleanly().await?;
+    assert_eq!(daemon.said("cannot be looked after"), 0, "{:#?}", daemon.log());
 
     let mut sql = scene.sql().await?;
     for (table, _) in relations(&mut sql).await?.into_iter().filter(|(_, table)| *table) {

@@ -119,7 +119,7 @@ async fn partitions_are_made_ahead_and_fit_beside_one_another() -> Result<()> {
     assert_eq!(scene.number(spans).await?, 3);
 
     // From now on hourly: what exists is used, what comes after is cut to fit.
-    let hourly = scene.with("storage.partition", "hourly");
+    let hourly = scene.with("retention.partition", "1h");
     let daemon = hourly.daemon().await?;
     hourly.publish(&[event(1)]).await?;
     hourly.stored(2).await?;

@@ -96,7 +96,7 @@ async fn an_event_stored_in_a_later_partition_is_recognised() -> Result<()> {
 async fn an_event_that_was_held_for_hours_and_comes_again_is_recognised() -> Result<()> {
     let scene = Scene::set(Bed::shared().await?)
         .await?
-        .with("storage.partition", "hourly")
+        .with("retention.partition", "1h")
         .with("rabbitmq.consumer_timeout", "12h");
     let daemon = scene.daemon().await?;
     let messages = [event(0)];

@@ -24,6 +24,10 @@ fn a_value_out_of_range() {
     refused("ingest.batch_bytes=-5", &["-5 is out of range"]);
     refused("storage.partitions_ahead=1001", &["allowed: a whole number from 1 to 1000"]);
     refused("storage.dedupe_overlap=2y", &["out of range; allowed: a duration from 0s to 365d"]);
+    for keep in ["59m", "forever", "101y", ""] {
+        let allowed = "allowed: a duration from 1h to 36500d, such as \"400d\", or \"never\"";
+        refused(&format!("retention.keep={keep}"), &[allowed]);
+    }
     refused("log.keep_files=0", &["allowed: a whole number from 1 to 10000"]);
     refused(
         "rabbitmq.heartbeat=1s",
@@ -99,7 +103,7 @@ fn a_word_that_is_no_choice() {
         &["\"bloodbank\", \"cloudevents\", \"masstransit\", \"plain\", \"binary\""],
     );
     refused("envelope.expects=xml", &["\"object\", \"json\", \"any\""]);
-    refused("storage.partition=weekly", &["\"daily\", \"hourly\""]);
+    refused("retention.partition=1w", &["\"1d\", \"1h\""]);
     refused("log.format=auto", &["\"human\", \"json\""]);
     refused("log.rotation=minutely", &["\"daily\", \"hourly\", \"never\""]);
 }
@@ -160,6 +164,7 @@ fn keys_that_clash() {
         &["it is rabbitmq.exchange as well"],
     );
     refused("rabbitmq.dead_letter_queue=bloodbank.audit", &["it is rabbitmq.queue as well"]);
+    refused("retention.keep=90m", &["1h 30m is less than storage.dedupe_overlap, 2h"]);
     refused("reconnect.max=100ms", &["100ms is less than reconnect.initial, 500ms"]);
 }
 

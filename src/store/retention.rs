@@ -1,0 +1,148 @@
+//! Retention: partitions are mended, made ahead, and dropped when they are old enough.
+//!
+//! On a connection of its own for as long as that takes: counting what is dropped may take minutes, and signs of life and
+//! recording wait for nothing here.
+
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+use time::OffsetDateTime;
+
+use super::{
+    Fault, Mended, Settings,
+    link::{Link, answered},
+    partitions::{self, Plan},
+};
+use crate::event::now;
+
+/// How long one step may take. A partition is counted before it is dropped.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
+/// What became of an attempt to drop what is older than it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expired {
+    /// Nothing is old enough.
+    Nothing,
+    /// Another daemon is at it.
+    Busy,
+    /// A partition was dropped. There may be more.
+    Partition {
+        /// Its table in the schema `audit`.
+        name: String,
+        /// First instant that it held.
+        from: OffsetDateTime,
+        /// First instant after it.
+        to: OffsetDateTime,
+        /// Events in it.
+        events: i64,
+        /// What its table and its indexes took.
+        bytes: i64,
+    },
+    /// So many rejections were deleted. There may be more.
+    Rejections(i64),
+    /// Transactions are reading the history, and were not to be held up.
+    Locked {
+        /// The partition that would have been dropped.
+        name: String,
+    },
+    /// The daemon's clock and the database's differ by more than an hour; this is the database's.
+    ClocksDiffer(OffsetDateTime),
+    /// The database's clock jumped by more than a day, or nobody looked for as long.
+    ClockJumped {
+        /// From when on, by it, partitions are dropped again.
+        until: OffsetDateTime,
+    },
+    /// A partition is old, but events in it were committed not long ago: a clock that was behind gave them their time.
+    Held {
+        /// Its table in the schema `audit`.
+        name: String,
+        /// First instant after it.
+        to: OffsetDateTime,
+        /// When the last of them were committed.
+        committed_at: OffsetDateTime,
+    },
+}
+
+/// A connection for one round of upkeep.
+#[derive(Debug)]
+pub struct Upkeep {
+    link: Link,
+    plan: Plan,
+}
+
+impl Upkeep {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The [`Fault`] of this one attempt.
+    pub async fn open(settings: &Settings) -> Result<Upkeep, Fault> {
+        let connection = settings.connect(STEP_TIMEOUT).await?;
+        let mut link = Link::new(connection, STEP_TIMEOUT);
+        // Writers wait for whoever changes partitions.
+        partitions::wait_little(&mut link, true).await?;
+        Ok(Upkeep { link, plan: settings.plan() })
+    }
+
+    /// What the database's clock says.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn database_time(&mut self) -> Result<OffsetDateTime, Fault> {
+        let query = sqlx::query_as("select clock_timestamp()");
+        let (at,): (OffsetDateTime,) =
+            answered(self.link.patience, query.fetch_one(&mut self.link.connection)).await?;
+        Ok(at)
+    }
+
+    /// Mends what somebody did to partitions by hand, as far as they are needed from now on, and tells of it, and of
+    /// older ones that are missing; and makes the next ones ahead.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn mend(&mut self) -> Result<Vec<Mended>, Fault> {
+        let at = now();
+        let mended = partitions::mend(&mut self.link, at).await?;
+        let span = partitions::enter(&mut self.link, self.plan, at).await?;
+        partitions::make_ahead(&mut self.link, self.plan, span).await?;
+        Ok(mended)
+    }
+
+    /// Drops one partition, or some rejections, that are older than `keep`.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn expire(&mut self, keep: Duration) -> Result<Expired, Fault> {
+        let microseconds = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        let query = sqlx::query_as(
+            "select e.outcome, coalesce(e.partition, ''), e.from_at, e.to_at, coalesce(e.number, 0), coalesce(e.bytes, 0), e.at
+               from audit.expire($1, $2) e",
+        )
+        .bind(PgInterval { months: 0, days: 0, microseconds })
+        .bind(now());
+        type Time = Option<OffsetDateTime>;
+        type Row = (String, String, Time, Time, i64, i64, Time);
+        let (outcome, name, from, to, number, bytes, at): Row =
+            answered(self.link.patience, query.fetch_one(&mut self.link.connection)).await?;
+        let time = |time: Time| time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        Ok(match &*outcome {
+            "nothing" => Expired::Nothing,
+            "busy" => Expired::Busy,
+            "dropped" => {
+                Expired::Partition { name, from: time(from), to: time(to), events: number, bytes }
+            }
+            "rejections" => Expired::Rejections(number),
+            "locked" => Expired::Locked { name },
+            "clocks-differ" => Expired::ClocksDiffer(time(at)),
+            "clock-jumped" => Expired::ClockJumped { until: time(at) },
+            "held" => Expired::Held { name, to: time(to), committed_at: time(at) },
+            other => {
+                return Err(Fault::misconfigured(format!("audit.expire answers {other}")));
+            }
+        })
+    }
+
+    /// Ends the connection in good order.
+    pub async fn close(self) {
+        self.link.close().await;
+    }
+}

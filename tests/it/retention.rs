@@ -1,0 +1,238 @@
+//! What is too old goes, once and in nobody's way; a clock that is wrong costs nothing; and a partition that somebody took
+//! away is mended or named.
+
+use anyhow::Result;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::support::{Bed, Scene, event};
+
+/// Events, rejections and batches of ten and nine days ago, and of three.
+const OLD: &str = "
+    create function pg_temp.fill(at timestamptz, first bigint) returns void language plpgsql as $$
+    declare lane uuid := gen_random_uuid();
+    begin
+        perform audit.ensure_partition(at, 'daily');
+        insert into audit.batches (lane, number, committed_at, first_seq, events, conflicts, duplicates, rejections, body_bytes,
+                                   received_from, received_to, position)
+            values (lane, 1, at, first, 5, 0, 0, 1, 10, at, at, first);
+        insert into audit.events (seq, received_at, redelivered, conflict, malformed, exchange, routing_key, correlation_ids,
+                                  properties, payload)
+            select first + n, at, false, false, false, '', '', '{}', '{}', '{}' from generate_series(0, 4) n;
+        insert into audit.rejections (lane, number, ordinal, received_at, reason, detail, redelivered, exchange, routing_key,
+                                      properties, body_sha256, body_bytes)
+            values (lane, 1, 0, at, 'malformed', '', false, '', '', '{}', '', 0);
+    end $$;
+    select pg_temp.fill(now() - interval '10 days', -1000), pg_temp.fill(now() - interval '9 days', -900),
+           pg_temp.fill(now() - interval '3 days', -800);";
+
+/// A database with that history, which is kept for so long.
+async fn with_history(keep: &str) -> Result<(Scene, PgConnection)> {
+    let scene = Scene::migrated(Bed::shared().await?).await?.with("retention.keep", keep);
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(OLD).execute(&mut sql).await?;
+    Ok((scene, sql))
+}
+
+/// What one call answers: outcome, and which partition it is about.
+async fn expire(sql: &mut PgConnection, ahead: &str) -> Result<String> {
+    let query = "select e.outcome from audit.expire('4 days', now() + $1::text::interval) e";
+    Ok(sqlx::query_scalar(query).bind(ahead).fetch_one(sql).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wholly_past_goes_once_whatever_the_number_of_daemons() -> Result<()> {
+    let (scene, mut sql) = with_history("4d").await?;
+    let mut other = scene.sql().await?;
+    let mut first = sql.begin().await?;
+    assert_eq!(expire(&mut first, "0").await?, "dropped");
+    assert_eq!(expire(&mut other, "0").await?, "busy");
+    first.rollback().await?;
+    let daemons = [scene.daemon().await?, scene.daemon().await?];
+    scene.counts(2, "select count(*) from audit.expired_partitions where events = 5 and bytes > 0 and keep = '4 days'").await?;
+    scene.counts(1, "select count(*) from audit.rejections").await?;
+    let messages: Vec<_> = (0..10).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(messages.len() + 5).await?;
+    assert_eq!(scene.number("select count(*) from audit.batches where body_bytes = 10").await?, 3);
+    assert_eq!(scene.number("select min(received_at)::date - (now() - interval '3 days')::date + 0::int8 from audit.events").await?, 0);
+    let left = "select count(*) from audit.partitions p full join
+                       (select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                         where i.inhparent = 'audit.events'::regclass) c on c.relname = p.name
+                 where p.name is null or c.relname is null or p.to_at < now() - interval '4 days'";
+    assert_eq!(scene.number(left).await?, 0);
+    for daemon in &daemons {
+        daemon.stops_cleanly().await?;
+    }
+    let said = |what: &str| daemons.iter().map(|daemon| daemon.said(what)).sum::<usize>();
+    assert_eq!(said("dropped a partition that was old enough"), 2);
+    assert_eq!(said("deleted rejections that were old enough"), 1);
+    Ok(())
+}
+
+/// Dropping a partition locks the table. Whoever waits for that lock makes all others wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_read_holds_up_retention_and_retention_nobody() -> Result<()> {
+    let (scene, mut sql) = with_history("4d").await?;
+    let mut reader = sql.begin().await?;
+    sqlx::query("select count(*) from audit.events").execute(&mut *reader).await?;
+    let daemon = scene.daemon().await?;
+    let tries = "select count(*) from pg_stat_activity where datname = current_database() and state = 'active'
+                    and query like '%from audit.expire%' and pid <> pg_backend_pid()";
+    scene.counts(1, tries).await?;
+    let messages: Vec<_> = (0..100).map(event).collect();
+    scene.publish(&messages).await?;
+    scene.stored(messages.len() + 15).await?;
+    // Nor whoever follows what is committed.
+    let followed = "select count(*) from audit.events_since(null, 1000)";
+    assert_eq!(scene.number(followed).await?, 115);
+    daemon.says("transactions that read the history are in the way", 1).await?;
+    reader.rollback().await?;
+    scene.counts(2, "select count(*) from audit.expired_partitions").await?;
+    daemon.stops_cleanly().await?;
+    assert_eq!(daemon.said("are in the way"), 1, "{:#?}", daemon.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_wrong_drops_nothing() -> Result<()> {
+    let (scene, mut sql) = with_history("4d").await?;
+    assert_eq!(expire(&mut sql, "2 hours").await?, "clocks-differ");
+    assert_eq!(expire(&mut sql, "-2 hours").await?, "clocks-differ");
+
+    // As if the database's clock had said so at the last look.
+    for looked_at in ["now() - interval '365 days'", "now() + interval '365 days'"] {
+        let jump = format!(
+            "delete from audit.retention_clock; insert into audit.retention_clock values (true, {looked_at}, '-infinity')"
+        );
+        sqlx::raw_sql(sqlx::AssertSqlSafe(jump)).execute(&mut sql).await?;
+        assert_eq!(expire(&mut sql, "0").await?, "clock-jumped");
+        assert_eq!(expire(&mut sql, "0").await?, "clock-jumped");
+    }
+    let daemon = scene.daemon().await?;
+    daemon.says("a clock that jumps must not cost history", 1).await?;
+    daemon.stops_cleanly().await?;
+    assert_eq!(scene.number("select count(*) from audit.expired_partitions").await?, 0);
+    assert_eq!(scene.number("select count(*) from audit.rejections").await?, 3);
+
+    // A day later. In one partition there is what was stored just now, under the time of a clock that was behind.
+    sqlx::raw_sql(
+        "update audit.retention_clock set steady_since = now() - interval '25 hours';
+         update audit.batches set committed_at = now() where first_seq = -1000",
+    )
+    .execute(&mut sql)
+    .await?;
+    assert_eq!(expire(&mut sql, "0").await?, "dropped");
+    assert_eq!(expire(&mut sql, "0").await?, "rejections");
+    assert_eq!(expire(&mut sql, "0").await?, "held");
+    assert_eq!(scene.number("select count(*) from audit.events where seq < -995").await?, 5);
+    assert_eq!(scene.number("select count(*) from audit.rejections").await?, 2);
+    // The newest stays, however old it is.
+    sqlx::raw_sql(
+        "do $$ declare name text; begin
+             for name in delete from audit.partitions where from_at > now() - interval '9 days' returning partitions.name loop
+                 execute format('drop table audit.%I', name);
+             end loop;
+         end $$;
+         update audit.batches set committed_at = now() - interval '10 days'",
+    )
+    .execute(&mut sql)
+    .await?;
+    assert_eq!(expire(&mut sql, "0").await?, "rejections");
+    assert_eq!(expire(&mut sql, "0").await?, "nothing");
+    assert_eq!(scene.number("select count(*) from audit.events").await?, 5);
+    assert!(
+        sqlx::query("select audit.expire('59 minutes', now())").execute(&mut sql).await.is_err()
+    );
+    Ok(())
+}
+
+/// Does this to the partition that holds now, whose name it finds at `%I`.
+async fn to_the_present_one(sql: &mut PgConnection, what: &[&str]) -> Result<()> {
+    for what in what {
+        let name: String = sqlx::query_scalar(
+            "select format($1, name) from audit.partitions where from_at <= now() and now() < to_at",
+        )
+        .bind(what)
+        .fetch_one(&mut *sql)
+        .await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(name)).execute(&mut *sql).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_taken_away_by_hand_is_mended_and_named() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let opened = scene.opens_the_window(&daemon).await?;
+    let mut sql = scene.sql().await?;
+    sqlx::raw_sql(OLD).execute(&mut sql).await?;
+    let stored = |events: usize| scene.stored(events);
+    let old = 15;
+
+    to_the_present_one(&mut sql, &["alter table audit.events detach partition audit.%I"]).await?;
+    scene.publish(&(10..20).map(event).collect::<Vec<_>>()).await?;
+    stored(old + opened.len() + 10).await?;
+    daemon.says("it is attached again", 1).await?;
+
+    // Enough of them to be copied.
+    let gone = ["drop table audit.%I"];
+    to_the_present_one(&mut sql, &gone).await?;
+    scene.publish(&(20..620).map(event).collect::<Vec<_>>()).await?;
+    stored(old + 600).await?;
+    daemon.says("there is a new one, and the events that were in it are gone", 1).await?;
+    assert_eq!(scene.number("select count(*) from audit.expired_partitions where events is null and keep is null").await?, 1);
+
+    let changed = [
+        "alter table audit.events detach partition audit.%I",
+        "alter table audit.%I drop column source",
+    ];
+    to_the_present_one(&mut sql, &changed).await?;
+    scene.publish(&(620..630).map(event).collect::<Vec<_>>()).await?;
+    stored(old + 10).await?;
+    daemon
+        .says(
+            "it cannot be attached again; there is a new one, and the old one is now audit.events_",
+            1,
+        )
+        .await?;
+    daemon.stops_cleanly().await?;
+    assert_eq!(daemon.said("is not as it was made"), 3, "{:#?}", daemon.log());
+
+    // The present one again, while nobody records; one that is needed soon; and two that are not needed any more.
+    sqlx::raw_sql(
+        "do $$ declare part record; begin
+             for part in select p.name, p.from_at, row_number() over (order by p.from_at) as n from audit.partitions p loop
+                 if part.n = 2 or part.from_at > now() then execute format('drop table audit.%I', part.name);
+                 elsif part.n <> 3 then execute format('alter table audit.events detach partition audit.%I', part.name);
+                 end if;
+             end loop;
+         end $$",
+    )
+    .execute(&mut sql)
+    .await?;
+    let daemon = scene.daemon().await?;
+    daemon.says("its events are not in audit.events", 1).await?;
+    scene
+        .counts(
+            4,
+            "select count(*) from audit.partitions where audit.is_attached(name) and to_at > now()",
+        )
+        .await?;
+    scene.publish(&[event(630)]).await?;
+    stored(5 + 11).await?;
+    daemon.says("is not as it was made: somebody dropped it, and the events", 1).await?;
+
+    // What somebody attaches counts.
+    daemon.stops_cleanly().await?;
+    sqlx::raw_sql(
+        "create table audit.by_hand (like audit.events including defaults including constraints);
+         alter table audit.events attach partition audit.by_hand for values from ('2020-01-01') to ('2021-01-01')",
+    )
+    .execute(&mut sql)
+    .await?;
+    let daemon = scene.daemon().await?;
+    scene.counts(1, "select count(*) from audit.partitions where name = 'by_hand' and from_at = '2020-01-01Z'").await?;
+    daemon.says("somebody attached it", 1).await?;
+    daemon.stops_cleanly().await
+}
