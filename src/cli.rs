@@ -43,6 +43,10 @@ pub enum Command {
     Stats(commands::stats::Options),
     /// Draw what led to an event, and what followed from it
     Trace(commands::trace::Options),
+    /// List the partitions of the history: spans, sizes, and when retention drops them
+    Partitions(commands::partitions::Options),
+    /// Show when events were recorded without a break, and the holes with their causes
+    Coverage(commands::coverage::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
 }

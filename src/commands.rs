@@ -10,11 +10,14 @@ use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
 pub mod config;
+pub mod coverage;
 pub mod events;
 pub mod json;
 mod lasted;
 pub mod migrate;
 pub mod moment;
+pub mod overview;
+pub mod partitions;
 pub mod reading;
 pub mod run;
 pub mod settings;

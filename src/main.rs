@@ -25,6 +25,12 @@ fn main() -> ExitCode {
         Command::Show(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Stats(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Trace(options) => with_answer(&flags, &environment, |config| options.run(config)),
+        Command::Partitions(options) => {
+            with_answer(&flags, &environment, |config| options.run(config))
+        }
+        Command::Coverage(options) => {
+            with_answer(&flags, &environment, |config| options.run(config))
+        }
         Command::Config(options) => options.run(&flags, &environment),
     }
 }

@@ -14,6 +14,7 @@ mod copy;
 mod coverage;
 mod dedupe;
 mod fault;
+mod inventory;
 mod lane;
 mod link;
 mod migrations;
@@ -29,6 +30,10 @@ pub use connect::{Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
 pub use fault::{Fault, Kind};
+pub use inventory::{
+    CoverageSpan, ExpiredPartition, Partition, Presence, coverage_spans, expired_partitions,
+    partitions,
+};
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use partitions::{Found, Mended};
 pub use read::{

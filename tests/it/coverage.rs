@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 use testbed::{Proxy, eventually, proxy::Mode};
 
-use crate::support::{Bed, Message, PATIENCE, Scene, event};
+use crate::support::{Answer, Bed, Message, PATIENCE, Scene, event};
 
 /// The spans of one instance in order: state, cause, whether each begins where the one before ends, and whether it
 /// lasts.
@@ -330,4 +330,41 @@ async fn a_history_from_before_coverage_is_migrated_at_the_start() -> Result<()>
     let messages = [event(0), event(1)];
     scene.publish(&messages).await?;
     scene.ends_with(&daemon, &messages).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_tells_spans_and_holes() -> Result<()> {
+    let scene = here(Bed::shared().await?).await?;
+    scene.daemon().await?.stops_cleanly().await?;
+    let daemon = scene.daemon().await?;
+    states(&scene, &["starting", "recording", "stopped", "starting", "recording"]).await?;
+    let queues = Answer::of(&scene, &["coverage", "--since", "1h", "--format", "json"])?.json()?;
+    let queue = &queues[0];
+    assert_eq!(
+        (&queue["queue"], &queue["exchange"]),
+        (&scene.queue().into(), &scene.exchange().into())
+    );
+    let spans = queue["spans"].as_array().unwrap();
+    let of = |name: &str| spans.iter().map(|span| span[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("recorded"), [false, true, false, true]);
+    assert_eq!(of("lasts"), [false, false, false, true]);
+    assert_eq!(of("from")[1..], of("to")[..3]);
+    let causes = ["here stopped: told to stop", "here starting: the program was started"];
+    assert_eq!(of("causes")[2], serde_json::json!(causes));
+    let seconds = |name: &str| queue[name].as_f64().unwrap();
+    assert!(0.0 < seconds("recorded_seconds") && seconds("recorded_seconds") < seconds("seconds"));
+
+    let table = Answer::of(&scene, &["coverage"])?;
+    let last = table.out.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with(&format!("{} from {}: recorded for ", scene.queue(), scene.exchange())),
+        "{table:?}"
+    );
+    assert!(last.contains(" %), 2 hole(s), the longest of "), "{table:?}");
+    assert_eq!(table.out.lines().count(), 6);
+    daemon.stops_cleanly().await?;
+    let before = Answer::of(&scene, &["coverage", "--until", "1h"])?;
+    assert_eq!((before.status, &*before.out), (Some(1), ""), "{before:?}");
+    assert_eq!(Answer::of(&scene, &["coverage", "--since", "yestreday"])?.status, Some(2));
+    Ok(())
 }

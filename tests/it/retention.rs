@@ -4,7 +4,7 @@
 use anyhow::Result;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::{Bed, Scene, event};
+use crate::support::{Answer, Bed, Scene, event};
 
 /// Events, rejections and batches of ten and nine days ago, and of three.
 const OLD: &str = "
@@ -235,4 +235,56 @@ async fn a_partition_taken_away_by_hand_is_mended_and_named() -> Result<()> {
     scene.counts(1, "select count(*) from audit.partitions where name = 'by_hand' and from_at = '2020-01-01Z'").await?;
     daemon.says("somebody attached it", 1).await?;
     daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_listed_with_what_they_take_and_when_they_go() -> Result<()> {
+    let (scene, mut sql) = with_history("7d").await?;
+    assert_eq!(Answer::of(&scene, &["partitions", "--expired"])?.status, Some(1));
+    assert_eq!(expire(&mut sql, "0").await?, "dropped");
+    sqlx::raw_sql(
+        "do $$ begin
+             execute (select format('alter table audit.events detach partition audit.%I', name)
+                        from audit.partitions where from_at < now() - interval '9 days');
+         end $$",
+    )
+    .execute(&mut sql)
+    .await?;
+    let listed = Answer::of(&scene, &["partitions", "--exact", "--format", "json"])?.json()?;
+    let of =
+        |name: &str| listed.as_array().unwrap().iter().map(|p| p[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("state"), ["detached", "attached"]);
+    assert_eq!(of("rows"), [serde_json::Value::Null, 5.into()]);
+    assert!(
+        of("table_bytes").iter().chain(&of("index_bytes")).all(|bytes| bytes.as_i64() > Some(0))
+    );
+    let kept_until: String = sqlx::query_scalar(
+        "select to_char((max(to_at) + interval '7 days') at time zone 'UTC', 'YYYY-MM-DD') || 'T00:00:00Z' from audit.partitions",
+    )
+    .fetch_one(&mut sql)
+    .await?;
+    assert_eq!(of("kept_until"), [serde_json::Value::Null, kept_until.clone().into()]);
+
+    let table = Answer::of(&scene, &["partitions"])?;
+    assert_eq!(table.status, Some(0), "{table:?}");
+    for said in [
+        "2 partition(s), about ",
+        "  detached  never",
+        &format!("  attached  from {kept_until} on"),
+    ] {
+        assert!(table.out.contains(said), "{said}: {table:?}");
+    }
+    let expired = Answer::of(&scene, &["partitions", "--expired", "--format", "json"])?.json()?;
+    assert_eq!(
+        (&expired[0]["events"], &expired[0]["keep_seconds"]),
+        (&5.into(), &(4 * 86_400).into())
+    );
+    let table = Answer::of(&scene, &["partitions", "--expired"])?;
+    assert!(table.out.lines().nth(1).unwrap().ends_with("  4d"), "{table:?}");
+    let misused = Answer::of(&scene, &["partitions", "--expired", "--exact"])?;
+    assert_eq!(misused.status, Some(2), "{misused:?}");
+    let empty = Answer::of(&Scene::set(Bed::shared().await?).await?, &["partitions"])?;
+    assert_eq!(empty.status, Some(69), "{empty:?}");
+    assert!(empty.err.contains("run `bloodbank-audit migrate`"), "{empty:?}");
+    Ok(())
 }

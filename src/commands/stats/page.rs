@@ -11,6 +11,7 @@ use crate::{
     commands::{
         events::written,
         moment::Span,
+        overview::grouped,
         terminal::{Cell, Column, Table, style},
     },
     event,
@@ -242,17 +243,4 @@ fn events_per_second(events: i64, span: Duration) -> f64 {
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
 fn share(some: i64, all: i64) -> String {
     format!("{:.1}%", 100.0 * some as f64 / all.max(1) as f64)
-}
-
-/// `1,234,567`.
-fn grouped(number: i64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n).is_multiple_of(3) && !grouped.ends_with('-') {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
