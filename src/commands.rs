@@ -9,6 +9,7 @@ use crate::config::{Config, ConfigError, Environment, Flags};
 use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
+pub mod access;
 pub mod config;
 pub mod coverage;
 pub mod events;

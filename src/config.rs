@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 
+mod access_log;
 mod amqp_url;
 mod check;
 mod effective;
@@ -29,6 +30,7 @@ mod shutdown;
 mod storage;
 mod units;
 
+pub use access_log::AccessLog;
 pub use amqp_url::{AmqpUrl, AmqpUrlError};
 pub use envelope::Envelope;
 pub use environment::Environment;
@@ -71,6 +73,8 @@ pub struct Config {
     pub storage: Storage,
     /// For how long it is kept.
     pub retention: Retention,
+    /// What of reading leaves a trace.
+    pub access_log: AccessLog,
     /// How long to wait between attempts to reach either side.
     pub reconnect: Reconnect,
     /// How a stop is bounded.

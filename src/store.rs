@@ -5,6 +5,7 @@
 //! whose commit was answered by nothing may be appended again as it is, and is stored once. Nothing here sleeps
 //! or retries: pacing belongs to the caller.
 
+mod access;
 mod append;
 mod batch;
 mod columns;
@@ -25,6 +26,7 @@ mod retention;
 mod rows;
 mod writer;
 
+pub use access::{Access, NotedAccess};
 pub use batch::{Batch, Entry};
 pub use connect::{Settings, options};
 pub use contract::{Append, Commit, Span};

@@ -21,6 +21,7 @@ pub use object::{body_of, object, written};
 
 use self::{columns::Columns, csv::Csv, filters::Filters, object::Objects, table::Events};
 use super::{
+    access::{Noted, Purpose, filter_json},
     reading::{self, Found, Misuse},
     settings,
     terminal::{Output, Paging},
@@ -87,6 +88,7 @@ Formats:
           \"body\" (text; also JSON with line breaks), \"body_base64\" (anything else)
   json    the same as one array, indented; JSON bodies are \"payload\", indented too
   csv     with a header, as RFC 4180 has it; a body that is no text as \\x and hexadecimal
+All but the table, and all with access_log.reads = true, leave a row in audit.access_log: who, when, what for, how many.
 On a terminal, json and ndjson escape control characters, which leaves their meaning as it is.
 
 --where is a condition on the columns of audit.events in PostgreSQL's SQL. It is asked in a read-only transaction, as the
@@ -149,7 +151,12 @@ impl Options {
         let filter = self.filters.filter()?;
         let settings = settings::store(&config)?;
         if self.count {
-            let number = Reader::open(&settings, self.timeout).await?.count(&filter).await?;
+            let mut reader = Reader::open(&settings, self.timeout).await?;
+            let noted =
+                Noted::begin(&config, Purpose::Read, "events --count", filter_json(&filter))
+                    .await?;
+            let number = reader.count(&filter).await?;
+            noted.end(u64::try_from(number).unwrap_or_default()).await?;
             let mut out = Output::open(Paging::Never);
             writeln!(out, "{number}")?;
             out.close()?;
@@ -167,19 +174,27 @@ impl Options {
             bodies: columns.iter().any(|column| matches!(column, Column::Payload | Column::Body)),
             body_bytes: columns.contains(&Column::BodyBytes),
         };
+        let mut asked_for = filter_json(&filter);
+        asked_for.extend(limit.map(|limit| ("limit".to_owned(), limit.into())));
         if self.follow {
             if self.format == Format::Json {
                 let meant = "an array that has no end is of no use: did you mean --format ndjson?";
                 return Err(Misuse(meant.to_owned()).into());
             }
             let mut follower = Follower::open(&settings, self.timeout, filter.since).await?;
+            let purpose = self.format.purpose();
+            let noted = Noted::begin(&config, purpose, "events --follow", asked_for).await?;
             follow::follow(&mut follower, &filter, selection, self.format, columns).await?;
+            // It ends by itself only with as many as were asked for.
+            noted.end(u64::try_from(limit.unwrap_or_default())?).await?;
             return Ok(Found::Something);
         }
         let mut reader = Reader::open(&settings, self.timeout).await?;
+        let noted = Noted::begin(&config, self.format.purpose(), "events", asked_for).await?;
         let paging = if self.no_pager { Paging::Never } else { Paging::Auto };
         let writer = write::Writer { format: self.format, columns, paging };
         let found = writer.write(&mut reader, &filter, selection).await?;
+        noted.end(found).await?;
         if found == 0 && self.format == Format::Table && io::stderr().is_terminal() {
             let _ = writeln!(io::stderr(), "nothing matches");
         }
@@ -188,6 +203,14 @@ impl Options {
 }
 
 impl Format {
+    /// Whoever sees a table looks; the other formats are for keeping.
+    fn purpose(self) -> Purpose {
+        match self {
+            Format::Table => Purpose::Read,
+            Format::Json | Format::Ndjson | Format::Csv => Purpose::Export,
+        }
+    }
+
     /// What is written where nobody says which columns.
     fn columns(self) -> Vec<Column> {
         match self {

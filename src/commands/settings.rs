@@ -89,7 +89,7 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
 }
 
 /// The name of this machine, as its kernel has it.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if name.trim().is_empty() { "unknown".to_owned() } else { name.trim().to_owned() }
 }

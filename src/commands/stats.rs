@@ -8,12 +8,17 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{
+    access::{Noted, Purpose, filter_json},
     moment::Span,
     reading::{self, Found},
     settings,
     terminal::{Output, Paging},
 };
-use crate::{config::Config, event, store::Reader};
+use crate::{
+    config::Config,
+    event,
+    store::{Filter, Reader},
+};
 
 /// Types and sources that are listed.
 const TOP: i64 = 10;
@@ -74,7 +79,10 @@ impl Options {
             span.since = until.checked_sub(time::Duration::DAY);
         }
         let mut reader = Reader::open(&settings::store(&config)?, self.timeout).await?;
+        let asked_for = Filter { since: span.since, until: span.until, ..Filter::default() };
+        let noted = Noted::begin(&config, Purpose::Read, "stats", filter_json(&asked_for)).await?;
         let stats = reader.stats(span.since, span.until, TOP).await?;
+        noted.end(u64::try_from(stats.all.events).unwrap_or_default()).await?;
         let paging = if self.no_pager { Paging::Never } else { Paging::Auto };
         let mut out = Output::open(paging);
         match self.format {

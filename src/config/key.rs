@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{envelope, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown, storage};
+use super::{
+    access_log, envelope, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown, storage,
+};
 
 /// One known key, as the sections declare it beside their fields.
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +84,7 @@ const SECTIONS: &[&[Key]] = &[
     envelope::KEYS,
     storage::KEYS,
     retention::KEYS,
+    access_log::KEYS,
     reconnect::KEYS,
     shutdown::KEYS,
     log::KEYS,
@@ -134,7 +137,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown, Storage,
+        AccessLog, Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown,
+        Storage,
     };
 
     /// The fields that the section's type accepts, as it says when it meets another.
@@ -155,6 +159,7 @@ mod tests {
             fields::<Envelope>(),
             fields::<Storage>(),
             fields::<Retention>(),
+            fields::<AccessLog>(),
             fields::<Reconnect>(),
             fields::<Shutdown>(),
             fields::<Log>(),

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 use testbed::{Proxy, eventually, proxy::Mode};
 
-use crate::support::{Answer, Bed, Message, PATIENCE, Scene, event};
+use crate::support::{Bed, Message, PATIENCE, Scene, event};
 
 /// The spans of one instance in order: state, cause, whether each begins where the one before ends, and whether it
 /// lasts.
@@ -338,7 +338,7 @@ async fn the_command_tells_spans_and_holes() -> Result<()> {
     scene.daemon().await?.stops_cleanly().await?;
     let daemon = scene.daemon().await?;
     states(&scene, &["starting", "recording", "stopped", "starting", "recording"]).await?;
-    let queues = Answer::of(&scene, &["coverage", "--since", "1h", "--format", "json"])?.json()?;
+    let queues = scene.asks(&["coverage", "--since", "1h", "--format", "json"])?.json()?;
     let queue = &queues[0];
     assert_eq!(
         (&queue["queue"], &queue["exchange"]),
@@ -354,17 +354,17 @@ async fn the_command_tells_spans_and_holes() -> Result<()> {
     let seconds = |name: &str| queue[name].as_f64().unwrap();
     assert!(0.0 < seconds("recorded_seconds") && seconds("recorded_seconds") < seconds("seconds"));
 
-    let table = Answer::of(&scene, &["coverage"])?;
-    let last = table.out.lines().last().unwrap_or_default();
+    let table = scene.asks(&["coverage"])?;
+    let last = table.text().lines().last().unwrap_or_default();
     assert!(
         last.starts_with(&format!("{} from {}: recorded for ", scene.queue(), scene.exchange())),
         "{table:?}"
     );
     assert!(last.contains(" %), 2 hole(s), the longest of "), "{table:?}");
-    assert_eq!(table.out.lines().count(), 6);
+    assert_eq!(table.text().lines().count(), 6);
     daemon.stops_cleanly().await?;
-    let before = Answer::of(&scene, &["coverage", "--until", "1h"])?;
-    assert_eq!((before.status, &*before.out), (Some(1), ""), "{before:?}");
-    assert_eq!(Answer::of(&scene, &["coverage", "--since", "yestreday"])?.status, Some(2));
+    let before = scene.asks(&["coverage", "--until", "1h"])?;
+    assert_eq!((before.status, before.text()), (1, ""), "{before:?}");
+    assert_eq!(scene.asks(&["coverage", "--since", "yestreday"])?.status, 2);
     Ok(())
 }

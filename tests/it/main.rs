@@ -48,3 +48,4 @@ mod topology;
 mod trace;
 mod trace_command;
 mod views;
+mod who_looked;

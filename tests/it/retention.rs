@@ -4,7 +4,7 @@
 use anyhow::Result;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::{Answer, Bed, Scene, event};
+use crate::support::{Bed, Scene, event};
 
 /// Events, rejections and batches of ten and nine days ago, and of three.
 const OLD: &str = "
@@ -240,7 +240,7 @@ async fn a_partition_taken_away_by_hand_is_mended_and_named() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_listed_with_what_they_take_and_when_they_go() -> Result<()> {
     let (scene, mut sql) = with_history("7d").await?;
-    assert_eq!(Answer::of(&scene, &["partitions", "--expired"])?.status, Some(1));
+    assert_eq!(scene.asks(&["partitions", "--expired"])?.status, 1);
     assert_eq!(expire(&mut sql, "0").await?, "dropped");
     sqlx::raw_sql(
         "do $$ begin
@@ -250,7 +250,7 @@ async fn partitions_are_listed_with_what_they_take_and_when_they_go() -> Result<
     )
     .execute(&mut sql)
     .await?;
-    let listed = Answer::of(&scene, &["partitions", "--exact", "--format", "json"])?.json()?;
+    let listed = scene.asks(&["partitions", "--exact", "--format", "json"])?.json()?;
     let of =
         |name: &str| listed.as_array().unwrap().iter().map(|p| p[name].clone()).collect::<Vec<_>>();
     assert_eq!(of("state"), ["detached", "attached"]);
@@ -265,26 +265,26 @@ async fn partitions_are_listed_with_what_they_take_and_when_they_go() -> Result<
     .await?;
     assert_eq!(of("kept_until"), [serde_json::Value::Null, kept_until.clone().into()]);
 
-    let table = Answer::of(&scene, &["partitions"])?;
-    assert_eq!(table.status, Some(0), "{table:?}");
+    let table = scene.asks(&["partitions"])?;
+    assert_eq!(table.status, 0, "{table:?}");
     for said in [
         "2 partition(s), about ",
         "  detached  never",
         &format!("  attached  from {kept_until} on"),
     ] {
-        assert!(table.out.contains(said), "{said}: {table:?}");
+        assert!(table.text().contains(said), "{said}: {table:?}");
     }
-    let expired = Answer::of(&scene, &["partitions", "--expired", "--format", "json"])?.json()?;
+    let expired = scene.asks(&["partitions", "--expired", "--format", "json"])?.json()?;
     assert_eq!(
         (&expired[0]["events"], &expired[0]["keep_seconds"]),
         (&5.into(), &(4 * 86_400).into())
     );
-    let table = Answer::of(&scene, &["partitions", "--expired"])?;
-    assert!(table.out.lines().nth(1).unwrap().ends_with("  4d"), "{table:?}");
-    let misused = Answer::of(&scene, &["partitions", "--expired", "--exact"])?;
-    assert_eq!(misused.status, Some(2), "{misused:?}");
-    let empty = Answer::of(&Scene::set(Bed::shared().await?).await?, &["partitions"])?;
-    assert_eq!(empty.status, Some(69), "{empty:?}");
-    assert!(empty.err.contains("run `bloodbank-audit migrate`"), "{empty:?}");
+    let table = scene.asks(&["partitions", "--expired"])?;
+    assert!(table.text().lines().nth(1).unwrap().ends_with("  4d"), "{table:?}");
+    let misused = scene.asks(&["partitions", "--expired", "--exact"])?;
+    assert_eq!(misused.status, 2, "{misused:?}");
+    let empty = Scene::set(Bed::shared().await?).await?.asks(&["partitions"])?;
+    assert_eq!(empty.status, 69, "{empty:?}");
+    assert!(empty.stderr.contains("run `bloodbank-audit migrate`"), "{empty:?}");
     Ok(())
 }

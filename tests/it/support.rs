@@ -1,6 +1,5 @@
 //! What the tests stand on: real servers, the real binary, and a publisher beside it.
 
-mod answer;
 mod balance;
 mod bed;
 mod daemon;
@@ -14,7 +13,6 @@ mod scene;
 
 use std::time::Duration;
 
-pub use answer::Answer;
 pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
 pub use daemon::Daemon;

@@ -68,6 +68,9 @@ async fn what_commits_comes_once_and_in_order_while_it_commits() -> Result<()> {
     scene.publish(&[event(5), event(6)]).await?;
     assert_eq!(line()?["payload"]["payload"]["number"], 5);
     assert!(line().is_err() && following.wait()?.success());
+    let noted =
+        "select count(*) from audit.access_log where command = 'events --follow' and count = 3";
+    assert_eq!(scene.number(noted).await?, 1);
 
     // From the beginning on, through more than one step, and what does not match is passed over.
     let many: Vec<_> =

@@ -31,6 +31,12 @@ impl Answer {
         self.text().lines().collect()
     }
 
+    /// What it wrote, as JSON, after it found something.
+    pub fn json(&self) -> Result<serde_json::Value> {
+        assert_eq!((self.status, &*self.stderr), (0, ""), "{self:?}");
+        Ok(serde_json::from_str(self.text())?)
+    }
+
     /// Expects that it wrote nothing but an error that says this.
     pub fn refuses(&self, status: i32, saying: &str) {
         assert_eq!((self.status, self.text()), (status, ""), "{self:?}");
