@@ -49,6 +49,10 @@ pub enum Command {
     Coverage(commands::coverage::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
+    /// Print what a shell needs to complete this command line
+    Completions(commands::completions::Options),
+    /// Print the manual, or write it as files
+    Man(commands::man::Options),
 }
 
 /// Flags of every subcommand. The values stay out of `Debug` and of `--help`: they may be secrets.
@@ -168,6 +172,29 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples_and_exit_statuses() {
+        let mut program = Cli::command();
+        program.build();
+        let mut commands = 0;
+        for command in program.get_subcommands_mut().filter(|command| command.get_name() != "help")
+        {
+            commands += 1;
+            let name = command.get_name().to_owned();
+            let help = command.render_long_help().to_string();
+            assert!(
+                help.contains(&format!("\nExamples:\n  bloodbank-audit {name}")),
+                "{name}:\n{help}"
+            );
+            let (_, statuses) =
+                help.split_once("\nExit status:\n").unwrap_or_else(|| panic!("{name}:\n{help}"));
+            for code in [exit::CLEAN, exit::USAGE] {
+                assert!(statuses.contains(&format!("{code:>4}  ")), "{name}: {code}\n{help}");
+            }
+        }
+        assert!(commands >= 9, "{commands}");
     }
 
     #[test]

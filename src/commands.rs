@@ -10,15 +10,18 @@ use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
 pub mod access;
+pub mod completions;
 pub mod config;
 pub mod coverage;
 pub mod events;
 pub mod json;
 mod lasted;
+pub mod man;
 pub mod migrate;
 pub mod moment;
 pub mod overview;
 pub mod partitions;
+mod print;
 pub mod reading;
 pub mod run;
 pub mod settings;

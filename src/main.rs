@@ -32,5 +32,7 @@ fn main() -> ExitCode {
             with_answer(&flags, &environment, |config| options.run(config))
         }
         Command::Config(options) => options.run(&flags, &environment),
+        Command::Completions(options) => options.run(),
+        Command::Man(options) => options.run(),
     }
 }

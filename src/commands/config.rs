@@ -9,8 +9,21 @@ use super::complain;
 use crate::config::{Config, DEFAULTS, Environment, Flags};
 use crate::exit;
 
+const HELP: &str = "\
+Examples:
+  bloodbank-audit config                                     what is in effect here, and why
+  bloodbank-audit config --defaults > config.toml            the commented file of all keys
+  bloodbank-audit config --set retention.keep=400d           whether that would be understood
+
+Exit status:
+   0  printed
+   1  stdout cannot be written to
+   2  the command line is wrong
+  78  the configuration is wrong";
+
 /// Options of `bloodbank-audit config`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub struct Options {
     /// Print the shipped file instead: every key with its meaning and default
     #[arg(long)]

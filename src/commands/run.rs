@@ -14,8 +14,26 @@ use crate::{
     telemetry::logs::LogHandle,
 };
 
+const HELP: &str = "\
+Examples:
+  bloodbank-audit run
+  bloodbank-audit run --config ./audit.toml --log-format json
+  bloodbank-audit run --set retention.keep=400d --set rabbitmq.declare=verify
+
+SIGTERM or SIGINT stops it: what is in hand is committed and acknowledged, within shutdown.grace; a second one stops it at
+once. SIGHUP opens the log files anew.
+
+Exit status:
+   0  a clean stop: everything in hand was committed and acked
+   1  a failure, said in the last line of the log: the database, the login, a permission or the schema wants mending
+   2  the command line is wrong
+  70  a part of the daemon died (a panic)
+  75  a stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker
+  78  the configuration is wrong, or what exists on the broker is not what it asks for: restarting does not help";
+
 /// Options of `bloodbank-audit run`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = HELP)]
 pub struct Options {}
 
 impl Options {

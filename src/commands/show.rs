@@ -9,6 +9,7 @@ use clap::ValueEnum;
 
 use self::copy::Copy;
 use super::{
+    access::{Noted, Purpose, filter_json},
     reading::{self, Found, NothingFound},
     settings,
     terminal::{Output, Paging, visible},
@@ -83,7 +84,10 @@ impl Options {
     /// It is not stored, cannot be read, or cannot be written.
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
         let mut reader = Reader::open(&settings::store(&config)?, self.timeout).await?;
+        let asked_for = filter_json(&Filter { id: Some(self.id.clone()), ..Filter::default() });
+        let noted = Noted::begin(&config, Purpose::Read, "show", asked_for).await?;
         let whole = self.find(&mut reader).await?;
+        noted.end(u64::try_from(whole.copies.len())?).await?;
         if whole.copies.is_empty() {
             let id = visible(&self.id);
             return Err(match whole.effects.len() {

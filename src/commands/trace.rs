@@ -11,6 +11,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::{
+    access::{Noted, Purpose, filter_json},
     events::written,
     reading::{self, Found, NothingFound},
     settings,
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    store::{Reader, TraceStep as Step},
+    store::{Filter, Reader, TraceStep as Step},
 };
 
 /// Options of `bloodbank-audit trace`.
@@ -97,7 +98,10 @@ impl Options {
     /// Nothing is known under the id; it cannot be read, or not be written.
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
         let mut reader = Reader::open(&settings::store(&config)?, self.timeout).await?;
+        let asked_for = filter_json(&Filter { id: Some(self.id.clone()), ..Filter::default() });
+        let noted = Noted::begin(&config, Purpose::Read, "trace", asked_for).await?;
         let steps = reader.trace(&self.id, self.depth, self.within.0, self.limit).await?;
+        noted.end(u64::try_from(steps.len())?).await?;
         if steps.is_empty() {
             let id = visible(&self.id);
             let said = format!("no event with the id {id} is stored, and none names it");

@@ -108,7 +108,7 @@ async fn an_event_is_found_under_every_spelling_of_its_id() -> Result<()> {
     Ok(())
 }
 
-/// Events that the documents ask for: one of that id, one that follows from it, and a rejection.
+/// Events that the documents ask for: one of that id, one that follows from it, a partition that is gone, and somebody who looked.
 const ASKED_FOR: &str = r#"
     insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_type, source,
            exchange, routing_key, correlation_ids, properties, payload)
@@ -120,6 +120,8 @@ const ASKED_FOR: &str = r#"
     insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes, received_from,
            received_to)
     values (gen_random_uuid(), 1, 1, 2, 0, 0, 0, 4, now() - interval '10 minutes', now());
+    insert into audit.expired_partitions (name, from_at, to_at) values ('events_20200101', '2020-01-01', '2020-01-02');
+    select audit.log_access('ann', 'desk', 'events', '{}');
 "#;
 
 /// What stands between fences of that language, statement by statement.

@@ -29,6 +29,7 @@ mod kills;
 mod leader_moves;
 mod logs;
 mod long_outages;
+mod manual;
 mod nothing_spins;
 mod one_place;
 mod outages;
