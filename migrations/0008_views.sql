@@ -13,6 +13,10 @@ select h.hour, e.event_type, e.events, e.sources, e.conflicts, e.malformed
         group by e.event_type) e;
 comment on view audit.rates is 'How many events of each type came in each hour. Ask for a span of hours: where hour >= now() - interval ''1 day''.';
 comment on column audit.rates.hour is 'First instant of the hour, in which the events were received.';
+comment on column audit.rates.event_type is 'What happened, as the envelope says; null where it says nothing usable.';
+comment on column audit.rates.events is 'How many came, conflicts included.';
+comment on column audit.rates.conflicts is 'How many of them came under an id that was taken.';
+comment on column audit.rates.malformed is 'How many of them are not what the envelope expects.';
 comment on column audit.rates.sources is 'How many sources they came from.';
 
 create view audit.seen as
@@ -25,6 +29,12 @@ select d.day, e.event_type, e.source, e.events, e.first_seen, e.last_seen
         where e.received_at >= d.day and e.received_at < d.day + interval '24 hours'
         group by e.event_type, e.source) e;
 comment on view audit.seen is 'When each type was first and last seen from each source, by day (UTC). Ask for a span of days, or for a type.';
+comment on column audit.seen.day is 'First instant of the day (UTC).';
+comment on column audit.seen.event_type is 'What happened, as the envelope says; null where it says nothing usable.';
+comment on column audit.seen.source is 'Who produced it, as the envelope says; null where it says nothing usable.';
+comment on column audit.seen.events is 'How many came on that day.';
+comment on column audit.seen.first_seen is 'When the first of them was received.';
+comment on column audit.seen.last_seen is 'When the last of them was received.';
 
 create view audit.latency as
 select h.hour, e.event_type, e.events, e.p50, e.p99, e.most, e.early, e.timeless
@@ -41,6 +51,12 @@ select h.hour, e.event_type, e.events, e.p50, e.p99, e.most, e.early, e.timeless
         where e.received_at >= h.hour and e.received_at < h.hour + interval '1 hour'
         group by e.event_type) e;
 comment on view audit.latency is 'From the time an event says it happened to when it was received, by type and hour. The two are of different clocks. Ask for a span of hours.';
+comment on column audit.latency.hour is 'First instant of the hour, in which the events were received.';
+comment on column audit.latency.event_type is 'What happened, as the envelope says; null where it says nothing usable.';
+comment on column audit.latency.events is 'How many came.';
+comment on column audit.latency.p50 is 'Half of them took no longer.';
+comment on column audit.latency.p99 is 'Ninety-nine in a hundred took no longer.';
+comment on column audit.latency.most is 'The longest.';
 comment on column audit.latency.early is 'How many say that they happened after they were received: a clock is wrong.';
 comment on column audit.latency.timeless is 'How many say no readable time; they are in no other figure but events.';
 
@@ -62,6 +78,15 @@ select e.received_at, e.seq, coalesce(e.event_id::text, e.event_key) as id, e.ev
         order by o.received_at, o.seq limit 1) f on true
  where e.conflict;
 comment on view audit.conflicts is 'Events that came under an id that was taken, beside the one that had it first. differs: in what. Ask for a span of received_at.';
+comment on column audit.conflicts.received_at is 'When it was received.';
+comment on column audit.conflicts.seq is 'Its number, as in audit.events.';
+comment on column audit.conflicts.id is 'The id that was taken, as text.';
+comment on column audit.conflicts.event_type is 'What happened, as the envelope says; null where it says nothing usable.';
+comment on column audit.conflicts.source is 'Who produced it, as the envelope says; null where it says nothing usable.';
+comment on column audit.conflicts.routing_key is 'The routing key it was published with.';
+comment on column audit.conflicts.original_received_at is 'When the event that had the id first was received; null where it is gone.';
+comment on column audit.conflicts.original_seq is 'Its number; null where it is gone.';
+comment on column audit.conflicts.differs is 'In what the two differ: body, properties, routing_key, exchange.';
 
 create view audit.malformed as
 select e.received_at, e.seq, e.exchange, e.routing_key, e.source, coalesce(e.event_id::text, e.event_key) as id, e.defects,
@@ -70,6 +95,14 @@ select e.received_at, e.seq, e.exchange, e.routing_key, e.source, coalesce(e.eve
   from audit.events e
  where e.malformed;
 comment on view audit.malformed is 'Stored events whose body is not what the envelope expects, and why. Ask for a span of received_at. Those that were rejected for it are in audit.rejections.';
+comment on column audit.malformed.received_at is 'When it was received.';
+comment on column audit.malformed.seq is 'Its number, as in audit.events.';
+comment on column audit.malformed.exchange is 'The exchange it was published to.';
+comment on column audit.malformed.routing_key is 'The routing key it was published with.';
+comment on column audit.malformed.source is 'Who produced it, as the envelope says; null where it says nothing usable.';
+comment on column audit.malformed.id is 'Its id as text; null where it has none.';
+comment on column audit.malformed.defects is 'What is wrong, by name; ARCHITECTURE.md lists the names.';
+comment on column audit.malformed.body_bytes is 'Length of the whole body.';
 comment on column audit.malformed.body_start is 'The first 200 bytes, with what is not printable ASCII made so: fit for a terminal.';
 
 -- The last interval of each type lasts until the end of the span.
