@@ -27,6 +27,8 @@ language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
+set enable_indexscan = off
+set enable_bitmapscan = on
 set jit = off
 set max_parallel_workers_per_gather = 0
 as $$
@@ -68,7 +70,7 @@ set max_parallel_workers_per_gather = 0
 as $$
 #variable_conflict use_column
 declare
-    -- How much earlier than the event that led to it one may have come.
+    -- How much earlier than the event that led to it one may have come; and how near to it its causes are looked for first.
     early  constant interval := least(interval '1 day', within);
     wanted constant text := coalesce(audit.as_uuid(trace.event_id)::text, trace.event_id);
     start  audit.trace_step[];
@@ -104,14 +106,14 @@ begin
                               e.correlation_ids as causes
                          from audit.events e
                         where e.event_id = audit.as_uuid(c.id)
-                          and e.received_at >= any (array[case when within is null then '-infinity' else u.received_at - within end])
+                          and e.received_at >= any (array[case when within is null then '-infinity' else u.received_at - early end])
                           and e.received_at < any (array[case when within is null then 'infinity' else u.received_at + early end])
                        union all
                        select e.seq, e.received_at, e.event_time, e.event_type, e.source, e.routing_key, e.conflict,
                               e.correlation_ids
                          from audit.events e
                         where e.event_key = c.id
-                          and e.received_at >= any (array[case when within is null then '-infinity' else u.received_at - within end])
+                          and e.received_at >= any (array[case when within is null then '-infinity' else u.received_at - early end])
                           and e.received_at < any (array[case when within is null then 'infinity' else u.received_at + early end])
                        ) e on true
                  where -u.depth < max_depth and c.id is distinct from u.id

@@ -67,6 +67,10 @@ async fn the_newest_of_a_type_come_in_order_from_as_many_partitions_as_it_takes(
     let found: Vec<(i64,)> = sqlx::query_as(found).fetch_all(&mut sql).await?;
     assert_eq!(found.len(), 5000);
     assert_eq!(found, wanted);
+    // So few that they are found among the newest of all.
+    let few = "select seq from audit.newest('kind.3.seen', 50)";
+    let few: Vec<(i64,)> = sqlx::query_as(few).fetch_all(&mut sql).await?;
+    assert_eq!(few, wanted[..50]);
     Ok(())
 }
 
