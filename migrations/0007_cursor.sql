@@ -73,7 +73,8 @@ revoke all on function audit.ensure_order() from public;
 comment on function audit.ensure_order() is 'Makes new batches follow those that are there, in a database that was restored into another server. The daemon calls it whenever it connects.';
 
 -- Who was under way when the snapshot was taken counts as a writer, but for those that are seen to have no lock on
--- audit.batches and, after that, to be under way still: a transaction lets go of its locks one by one, after it has ended.
+-- audit.batches, other than for reading, and, after that, to be under way still: a transaction lets go of its locks one by
+-- one, after it has ended.
 create function audit.horizon() returns bigint
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -86,7 +87,7 @@ begin
     if pg_snapshot_xmin(snapshot) < pg_snapshot_xmax(snapshot) then
         with locks as materialized (
             select l.virtualtransaction, l.transactionid,
-                   l.relation = 'audit.batches'::regclass
+                   l.relation = 'audit.batches'::regclass and l.mode <> 'AccessShareLock'
                        and l.database = (select d.oid from pg_database d where d.datname = current_database()) as writes
               from pg_locks l where l.granted and l.locktype in ('relation', 'transactionid')
         )

@@ -67,7 +67,6 @@ declare
     looked   timestamptz;
     steady   timestamptz;
     old      record;
-    let_go   constant text := 'BBA01';
     recent   timestamptz;
     held     record := null;
 begin
@@ -107,14 +106,8 @@ begin
         partition := old.name;
         from_at := old.from_at;
         to_at := old.to_at;
-        -- Who has a lock on audit.batches counts as a writer, and readers of audit.events_since wait for those: it is let go.
-        begin
-            select max(b.committed_at) into recent from audit.batches b
-             where b.committed_at > cutoff and b.received_from < old.to_at and b.received_to >= old.from_at;
-            raise exception using errcode = let_go;
-        exception when sqlstate 'BBA01' then
-            null;
-        end;
+        select max(b.committed_at) into recent from audit.batches b
+         where b.committed_at > cutoff and b.received_from < old.to_at and b.received_to >= old.from_at;
         if recent is not null then
             -- Named where that is not just the end of the partition's own time.
             if recent > old.to_at + interval '1 day' and held is null then
