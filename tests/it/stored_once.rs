@@ -4,7 +4,7 @@ use amqprs::channel::BasicGetArguments;
 use anyhow::{Context as _, Result};
 use sqlx::Connection as _;
 
-use crate::support::{Bed, Message, Scene, event};
+use crate::support::{Bed, Message, Scene, event, keep_workers_away};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_event_published_again_is_counted_not_stored() -> Result<()> {
@@ -180,14 +180,12 @@ async fn comparing_uses_the_indexes() -> Result<()> {
     let scene = Scene::set(Bed::shared().await?).await?.with("storage.dedupe_overlap", "24h");
     scene.daemon().await?.stops_cleanly().await?;
     let mut sql = scene.sql().await?;
+    sqlx::query("select audit.ensure_partition(now() - interval '1 day', 'daily')")
+        .execute(&mut sql)
+        .await?;
+    keep_workers_away(&mut sql).await?;
     sqlx::raw_sql(
-        "select audit.ensure_partition(now() - interval '1 day', 'daily');
-         do $$ declare name text; begin
-             for name in select p.name from audit.partitions p loop
-                 execute format('alter table audit.%I set (autovacuum_enabled = off)', name);
-             end loop;
-         end $$;
-         insert into audit.events (seq, received_at, event_id, event_key, redelivered, conflict, malformed, exchange,
+        "insert into audit.events (seq, received_at, event_id, event_key, redelivered, conflict, malformed, exchange,
                 routing_key, correlation_ids, properties, payload)
          select n, now() - n % 2 * interval '1 day', case when n % 4 < 2 then gen_random_uuid() end,
                 case when n % 4 >= 2 then 'key ' || n end, false, false, false, '', '', '{}', '{}', '{}'

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
 pub use daemon::Daemon;
-pub use history::made_history;
+pub use history::{keep_workers_away, made_history};
 pub use kept::{Body, Kept};
 pub use load::Load;
 pub use message::{Message, digests, event, fixtures};

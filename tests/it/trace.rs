@@ -4,7 +4,7 @@ use anyhow::Result;
 use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
-use crate::support::{Bed, Scene};
+use crate::support::{Bed, Scene, keep_workers_away};
 
 /// Events are named by a letter or two. Their ids are those, or uuids made of them.
 #[derive(Clone, Copy)]
@@ -257,9 +257,12 @@ async fn a_trace_is_bounded() -> Result<()> {
 async fn a_chain_of_a_thousand_reads_nothing_through() -> Result<()> {
     let scene = Scene::migrated(Bed::shared().await?).await?;
     let mut sql = scene.sql().await?;
+    sqlx::query("select audit.ensure_partition(now() - d * interval '1 day', 'daily') from generate_series(0, 3) d")
+        .execute(&mut sql)
+        .await?;
+    keep_workers_away(&mut sql).await?;
     sqlx::raw_sql(
-        "select audit.ensure_partition(now() - d * interval '1 day', 'daily') from generate_series(0, 3) d;
-         insert into audit.events (seq, received_at, event_id, redelivered, conflict, malformed, exchange, routing_key,
+        "insert into audit.events (seq, received_at, event_id, redelivered, conflict, malformed, exchange, routing_key,
                 correlation_ids, properties, payload)
          select n, now() - interval '3 days' + n * interval '3 days' / 40000, md5(n::text)::uuid, false, false, false, '', '',
                 case when n % 40 = 0 and n > 40 then array[md5((n - 40)::text)::uuid::text] else '{}' end, '{}', '{}'
