@@ -103,7 +103,8 @@ async fn a_daemon_frozen_in_a_transaction_holds_nobody_up() -> Result<()> {
     let scene = Scene::set(bed)
         .await?
         .with("rabbitmq.heartbeat", "2s")
-        .with("postgres.statement_timeout", "4s")
+        // Both what this waits for below, a statement and then an idle transaction, are there for no longer.
+        .with("postgres.statement_timeout", "15s")
         .with("ingest.malformed", "dead-letter");
     let frozen = scene.daemon().await?;
     // A rejection is recorded in a transaction of several statements, after the events beside it.
@@ -120,7 +121,7 @@ async fn a_daemon_frozen_in_a_transaction_holds_nobody_up() -> Result<()> {
     frozen.signal(Signal::SIGSTOP)?;
     lock.rollback().await?;
     let idles = "select count(*) from pg_stat_activity where state like 'idle in transaction%'
-                    and datname = current_database()";
+                    and datname = current_database() and query ilike '%into audit.rejections%'";
     scene.counts(1, idles).await?;
 
     let other = scene.daemon().await?;
