@@ -46,6 +46,11 @@ impl Database {
             let said = String::from_utf8_lossy(&output.stderr);
             bail!("the daemon's migrate ended with {}: {said}", output.status);
         }
+        let mut connection = database.connect().await?;
+        for statements in &scene.sql {
+            run(&mut connection, statements).await?;
+        }
+        connection.close().await.context("close a connection")?;
         Ok(database)
     }
 

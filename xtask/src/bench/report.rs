@@ -41,7 +41,8 @@ impl Report {
     /// When the machine does not say what it is.
     pub async fn new(scene: &Scene, scale: &Scale) -> Result<Self> {
         let machine = Machine::look(scene).await?;
-        let settings = [&scene.settings[..], &scene.server_settings[..]].concat();
+        let mut settings = [&scene.settings[..], &scene.server_settings[..]].concat();
+        settings.extend(scene.sql.iter().map(|sql| ("sql".to_owned(), sql.clone())));
         Ok(Self {
             machine,
             scale: scale.clone(),

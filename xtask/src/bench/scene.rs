@@ -25,6 +25,9 @@ pub struct Options {
     /// A setting of PostgreSQL that differs from the default: `wal_compression=lz4`
     #[arg(long = "postgres", value_name = "NAME=VALUE", value_parser = key_and_value)]
     pub postgres: Vec<(String, String)>,
+    /// SQL for each new database, to see what a change of the schema does: `drop index audit.events_event_type`
+    #[arg(long, value_name = "STATEMENTS")]
+    pub sql: Vec<String>,
     /// Tiny numbers and the debug build, to see that this works; the figures mean nothing
     #[arg(long)]
     pub quick: bool,
@@ -48,6 +51,8 @@ pub struct Scene {
     pub settings: Vec<(String, String)>,
     /// Settings of PostgreSQL that differ from the defaults.
     pub server_settings: Vec<(String, String)>,
+    /// SQL that each new database begins with, after the daemon's migrations.
+    pub sql: Vec<String>,
     keep: bool,
 }
 
@@ -84,7 +89,8 @@ impl Scene {
         let (rabbitmq, postgres, binary) = screen.during(status, servers).await?;
         let settings = options.settings.clone();
         let server_settings = options.postgres.clone();
-        Ok(Self { rabbitmq, postgres, binary, settings, server_settings, keep: options.keep })
+        let (sql, keep) = (options.sql.clone(), options.keep);
+        Ok(Self { rabbitmq, postgres, binary, settings, server_settings, sql, keep })
     }
 
     /// The broker, as clients of the daemon's library name it.
