@@ -131,14 +131,17 @@ impl Topology {
             self.queue_type_argument(),
             ("x-dead-letter-exchange", self.dead_letter_exchange.as_str().into()),
         ];
-        if self.queue_type == QueueType::Quorum {
-            arguments.extend([
+        match self.queue_type {
+            QueueType::Quorum => arguments.extend([
                 ("x-delivery-limit", FieldValue::l(self.delivery_limit.into())),
                 // A rejected message leaves this queue only when the dead-letter queue has confirmed it.
                 // RabbitMQ asks for reject-publish with it, which without a length limit never rejects.
                 ("x-dead-letter-strategy", "at-least-once".into()),
                 ("x-overflow", "reject-publish".into()),
-            ]);
+            ]),
+            // A backlog belongs on the broker's disk. In its memory the queue's process spends a third of its time
+            // looking for garbage among messages that wait. From RabbitMQ 3.12 on every classic queue is like that.
+            QueueType::Classic => arguments.push(("x-queue-mode", "lazy".into())),
         }
         table(arguments)
     }
