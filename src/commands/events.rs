@@ -19,7 +19,9 @@ use clap::ValueEnum;
 pub use csv::text;
 pub use object::{body_of, object, written};
 
-use self::{columns::Columns, csv::Csv, filters::Filters, object::Objects, table::Events};
+use self::{
+    columns::Columns, csv::Csv, filters::Filters, follow::Following, object::Objects, table::Events,
+};
 use super::{
     access::{Noted, Purpose, filter_json},
     reading::{self, Found, Misuse},
@@ -27,6 +29,7 @@ use super::{
     terminal::{Output, Paging},
 };
 use crate::{
+    backoff::Backoff,
     config::Config,
     store::{Column, Filter, Follower, Order, Reader, Selection},
 };
@@ -90,6 +93,9 @@ Formats:
   csv     with a header, as RFC 4180 has it; a body that is no text as \\x and hexadecimal
 All but the table, and all with access_log.reads = true, leave a row in audit.access_log: who, when, what for, how many.
 On a terminal, json and ndjson escape control characters, which leaves their meaning as it is.
+
+--follow waits for a database that goes away while it follows, says so on stderr, and goes on behind the last event that it
+wrote. What time does not mend, such as a changed password, ends it with 69; a reader of its output that goes away, with 0.
 
 --where is a condition on the columns of audit.events in PostgreSQL's SQL. It is asked in a read-only transaction, as the
 role audit_reader or one that cannot write.
@@ -181,10 +187,12 @@ impl Options {
                 let meant = "an array that has no end is of no use: did you mean --format ndjson?";
                 return Err(Misuse(meant.to_owned()).into());
             }
-            let mut follower = Follower::open(&settings, self.timeout, filter.since).await?;
+            let follower = Follower::open(&settings, self.timeout, filter.since).await?;
             let purpose = self.format.purpose();
             let noted = Noted::begin(&config, purpose, "events --follow", asked_for).await?;
-            follow::follow(&mut follower, &filter, selection, self.format, columns).await?;
+            let backoff = Backoff::new(config.reconnect.initial, config.reconnect.max);
+            let (filter, format) = (&filter, self.format);
+            Following { follower, filter, selection, format, columns, backoff }.write().await?;
             // It ends by itself only with as many as were asked for.
             noted.end(u64::try_from(limit.unwrap_or_default())?).await?;
             return Ok(Found::Something);

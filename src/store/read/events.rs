@@ -116,7 +116,7 @@ impl Reader {
         let timeout = self.timeout;
         let failed = |error| match &condition {
             Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_reading(error, timeout),
+            None => fault::of_awaiting(error, timeout),
         };
         let mut rows = query.persistent(false).fetch(&mut self.connection);
         let mut found = 0;

@@ -20,6 +20,18 @@ pub enum ReadError {
     Condition(String),
 }
 
+impl ReadError {
+    /// Whether with time alone this can be read: the database is away, or too busy. A statement that the server ended for
+    /// its time would take as long again.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            ReadError::Fault(fault) => fault.kind == Kind::Unavailable && !fault.is_timeout(),
+            ReadError::Schema(_) | ReadError::Condition(_) => false,
+        }
+    }
+}
+
 impl From<MigrationError> for ReadError {
     fn from(error: MigrationError) -> ReadError {
         match error {
@@ -37,19 +49,13 @@ pub(super) fn answer(error: &sqlx::Error) -> Option<&PgDatabaseError> {
     }
 }
 
+/// A failed statement, with what to do about it from a reader's point of view.
 pub(super) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
     let said = |kind, code: &str, text: String| {
         ReadError::Fault(Fault { kind, sqlstate: Some(code.to_owned()), message: text })
     };
-    let silent =
-        matches!(&error, sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::TimedOut);
-    if silent || answer(&error).is_some_and(|answer| answer.code() == "57014") {
-        return ReadError::Fault(Fault::unavailable(format!(
-            "PostgreSQL found nothing within {}: ask for less, such as by --since, or allow more time by --timeout",
-            humantime::format_duration(timeout)
-        )));
-    }
     match answer(&error).map(|answer| (answer.code(), answer.message())) {
+        Some((code @ "57014", _)) => said(Kind::Unavailable, code, too_long(timeout)),
         Some((code @ "42501", message)) => said(
             Kind::Misconfigured,
             code,
@@ -60,4 +66,21 @@ pub(super) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
         ),
         _ => ReadError::Fault(error.into()),
     }
+}
+
+/// The same where the client alone bounds how long a row may take.
+pub(super) fn of_awaiting(error: sqlx::Error, timeout: Duration) -> ReadError {
+    match error {
+        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+            ReadError::Fault(Fault::unavailable(too_long(timeout)))
+        }
+        other => of_reading(other, timeout),
+    }
+}
+
+fn too_long(timeout: Duration) -> String {
+    format!(
+        "PostgreSQL found nothing within {}: ask for less, such as by --since, or allow more time by --timeout",
+        humantime::format_duration(timeout)
+    )
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{Filter, ReadError, Reader, Row, fault, filter::filtered};
+use super::{Filter, ReadError, Reader, Row, SLACK, fault, filter::filtered};
 use crate::store::{Settings, link::answered};
 
 /// Events that are looked at in one go.
@@ -35,8 +35,11 @@ const STATEMENT: &str = concat!(
 /// Somebody who reads along.
 #[derive(Debug)]
 pub struct Follower {
-    reader: Reader,
+    settings: Settings,
+    timeout: Duration,
     cursor: String,
+    /// None after a failure.
+    reader: Option<Reader>,
 }
 
 impl Follower {
@@ -53,50 +56,86 @@ impl Follower {
         let begin =
             sqlx::query_scalar("select audit.cursor_at(coalesce($1, 'infinity'::timestamptz))")
                 .bind(since);
-        let cursor = answered(timeout, begin.fetch_one(&mut reader.connection))
-            .await
-            .map_err(|error| reader.fault(error))?;
-        Ok(Follower { reader, cursor })
+        let cursor =
+            answered(timeout.saturating_add(SLACK), begin.fetch_one(&mut reader.connection))
+                .await
+                .map_err(|error| reader.fault(error))?;
+        Ok(Follower { settings: settings.clone(), timeout, cursor, reader: Some(reader) })
     }
 
     /// Hands what matches of the next events to `each`. Tells whether there were any; more may be there then.
     ///
     /// # Errors
-    /// A [`ReadError`], or that of `each`; there is no going on after either.
+    /// A [`ReadError`], or that of `each`. It may be called again after one that [may pass](ReadError::may_pass): on a new
+    /// connection it goes on behind the last event that was handed out.
     pub async fn next<E: From<ReadError>>(
         &mut self,
         filter: &Filter,
         bodies: bool,
         body_bytes: bool,
-        mut each: impl FnMut(&Row) -> Result<(), E>,
+        each: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<bool, E> {
-        // One that began earlier would not see what has committed since.
-        self.reader.begin_anew().await?;
-        let condition = self.reader.condition(filter).await?;
-        let query = match &condition {
-            Some(condition) => condition.query(STATEMENT),
-            None => sqlx::query(STATEMENT),
+        let mut reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::connect(&self.settings, self.timeout).await?,
         };
-        let query =
-            filter.bind(query).bind(bodies).bind(body_bytes).bind(self.cursor.clone()).bind(STEP);
-        let timeout = self.reader.timeout;
-        let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, STATEMENT),
-            None => fault::of_reading(error, timeout),
-        };
-        let mut rows = query.persistent(false).fetch(&mut self.reader.connection);
-        let mut any = false;
-        while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
-            self.cursor = sqlx::Row::try_get(&row, NEXT).map_err(failed)?;
-            any = true;
-            let row = Row(row);
-            if row.value(super::Column::Seq).map_err(ReadError::from)?.is_some() {
-                each(&row)?;
-            }
+        let read = read_on(&mut reader, &mut self.cursor, filter, bodies, body_bytes, each).await?;
+        // What was read was read. A server that has had enough of a reader who dawdled is asked again on a new connection.
+        if read.done && reader.end().await.is_ok() {
+            self.reader = Some(reader);
         }
-        drop(rows);
-        self.reader.end().await?;
-        Ok(any)
+        Ok(read.any)
+    }
+}
+
+struct Read {
+    any: bool,
+    /// Whether the statement came to its end.
+    done: bool,
+}
+
+/// Hands out what follows the cursor, and moves it with each.
+async fn read_on<E: From<ReadError>>(
+    reader: &mut Reader,
+    cursor: &mut String,
+    filter: &Filter,
+    bodies: bool,
+    body_bytes: bool,
+    mut each: impl FnMut(&Row) -> Result<(), E>,
+) -> Result<Read, E> {
+    // One that began earlier would not see what has committed since.
+    reader.begin_anew().await?;
+    let condition = reader.condition(filter).await?;
+    let query = match &condition {
+        Some(condition) => condition.query(STATEMENT),
+        None => sqlx::query(STATEMENT),
+    };
+    let query = filter.bind(query).bind(bodies).bind(body_bytes).bind(cursor.clone()).bind(STEP);
+    let timeout = reader.timeout;
+    let failed = |error| match &condition {
+        Some(condition) => condition.fault(error, timeout, STATEMENT),
+        None => fault::of_reading(error, timeout),
+    };
+    // The server ends what takes too long first: that would take as long again, while silence may pass.
+    let patience = timeout.saturating_add(SLACK);
+    let mut rows = query.persistent(false).fetch(&mut reader.connection);
+    let mut any = false;
+    loop {
+        let row = match answered(patience, rows.try_next()).await.map_err(failed) {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(Read { any, done: true }),
+            // Rows come when all are found: what took too long since then was to hand them out.
+            Err(ReadError::Fault(fault)) if any && fault.is_timeout() => {
+                return Ok(Read { any, done: false });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        *cursor = sqlx::Row::try_get(&row, NEXT).map_err(failed)?;
+        any = true;
+        let row = Row(row);
+        if row.value(super::Column::Seq).map_err(ReadError::from)?.is_some() {
+            each(&row)?;
+        }
     }
 }
 
