@@ -1,5 +1,6 @@
 //! Reading the history: in one snapshot, read only, and as rows come.
 
+mod alike;
 mod column;
 mod condition;
 mod context;

@@ -4,6 +4,7 @@ mod conditions;
 mod filters;
 mod follow;
 mod formats;
+mod patterns;
 mod refusals;
 mod terminal;
 

@@ -42,8 +42,8 @@ macro_rules! events {
         concat!(
             "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
                     e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-                    case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
-                    case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
+                    case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
+                    case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
             filtered!($from),
             $order
         )
@@ -51,12 +51,12 @@ macro_rules! events {
 }
 macro_rules! newest {
     ($from:literal) => {
-        events!($from, " order by e.received_at desc, e.seq desc limit $15")
+        events!($from, " order by e.received_at desc, e.seq desc limit $17")
     };
 }
 macro_rules! oldest {
     ($from:literal) => {
-        events!($from, " order by e.received_at, e.seq limit $15")
+        events!($from, " order by e.received_at, e.seq limit $17")
     };
 }
 macro_rules! count {
@@ -68,7 +68,7 @@ macro_rules! count {
 fn statement(filter: &Filter, selection: Selection) -> &'static str {
     match (filter.from(), selection.order) {
         (From::Type, Order::Newest) if selection.limit.is_some() => {
-            newest!("audit.newest($3, $15::int)")
+            newest!("audit.newest($3, $17::int)")
         }
         (From::Events | From::Type, Order::Newest) => newest!("audit.events"),
         (From::Events | From::Type, Order::Oldest) => oldest!("audit.events"),
@@ -99,6 +99,7 @@ impl Reader {
         mut each: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<u64, E> {
         let condition = self.condition(filter).await?;
+        let alike = self.alike(filter, Some(selection)).await?;
         // A long answer takes as long as its reader does. With a condition the bound is for all of it.
         if condition.is_none() {
             self.let_statements_take(Duration::ZERO).await?;
@@ -109,7 +110,7 @@ impl Reader {
             None => sqlx::query(statement),
         };
         let query = filter
-            .bind(query)
+            .bind(query, &alike)
             .bind(selection.bodies)
             .bind(selection.body_bytes)
             .bind(selection.limit);
@@ -133,13 +134,14 @@ impl Reader {
     /// A [`ReadError`].
     pub async fn count(&mut self, filter: &Filter) -> Result<i64, ReadError> {
         let condition = self.condition(filter).await?;
+        let alike = self.alike(filter, None).await?;
         let statement = counting(filter);
         let query: Query<'_, Postgres, PgArguments> = match &condition {
             Some(condition) => condition.query(statement),
             None => sqlx::query(statement),
         };
         let timeout = self.timeout;
-        let counted = filter.bind(query).persistent(false).fetch_one(&mut self.connection);
+        let counted = filter.bind(query, &alike).persistent(false).fetch_one(&mut self.connection);
         let failed = |error| match &condition {
             Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),

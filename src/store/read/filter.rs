@@ -4,6 +4,8 @@ use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::alike::Alike;
+
 /// What events have to be, all of it.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
@@ -29,7 +31,7 @@ pub struct Filter {
     pub condition: Option<String>,
 }
 
-/// `$1` … `$12`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
+/// `$1` … `$14`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
 /// statement is planned. A reader's own condition follows at the comment. `from` is `audit.events`, or a function that has all that can match, and goes by indexes.
 macro_rules! filtered {
     ($from:literal) => {
@@ -48,17 +50,20 @@ macro_rules! filtered {
            and ($9::text is null or e.event_key = $9)
            and ($10::text is null or e.correlation_ids @> array[$10])
            and (not $11::bool or e.malformed)
-           and (not $12::bool or e.conflict) /* and */"
+           and (not $12::bool or e.conflict)
+           and ($13::text[] is null or e.event_type = any ($13))
+           and ($14::text[] is null or e.routing_key = any ($14)) /* and */"
         )
     };
 }
 pub(super) use filtered;
 
 impl Filter {
-    /// Binds `$1` … `$12` of [`filtered!`].
+    /// Binds `$1` … `$14` of [`filtered!`]. A pattern of which it is known what it stands for is not asked for as well.
     pub(super) fn bind<'q>(
         &'q self,
         query: Query<'q, Postgres, PgArguments>,
+        alike: &'q Alike,
     ) -> Query<'q, Postgres, PgArguments> {
         let (event_type, type_pattern) = equal_or_alike(self.event_type.as_deref());
         let (routing_key, key_pattern) = equal_or_alike(self.routing_key.as_deref());
@@ -67,15 +72,17 @@ impl Filter {
             .bind(self.since)
             .bind(self.until)
             .bind(event_type)
-            .bind(type_pattern)
+            .bind(type_pattern.filter(|_| alike.types.is_none()))
             .bind(routing_key)
-            .bind(key_pattern)
+            .bind(key_pattern.filter(|_| alike.keys.is_none()))
             .bind(self.source.as_deref())
             .bind(uuid)
             .bind(self.id.as_deref().filter(|_| uuid.is_none()))
             .bind(self.correlation.as_deref().map(usual_form))
             .bind(self.malformed)
             .bind(self.conflict)
+            .bind(alike.types.as_deref())
+            .bind(alike.keys.as_deref())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{Filter, ReadError, Reader, Row, SLACK, fault, filter::filtered};
+use super::{Filter, ReadError, Reader, Row, SLACK, alike::Alike, fault, filter::filtered};
 use crate::store::{Settings, link::answered};
 
 /// Events that are looked at in one go.
@@ -18,12 +18,12 @@ const NEXT: usize = 19;
 /// The last row comes in any case, so that the cursor goes on over what does not match.
 const STATEMENT: &str = concat!(
     "with s as materialized (
-         select f.next, f.event, row_number() over () as place from audit.events_since($15, $16) f
+         select f.next, f.event, row_number() over () as place from audit.events_since($17, $18) f
      )
      select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
             e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-            case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
-            case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end, s.next
+            case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
+            case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end, s.next
        from s
        left join lateral (select e.*",
     filtered!("(select (s.event).*)"),
@@ -106,11 +106,13 @@ async fn read_on<E: From<ReadError>>(
     // One that began earlier would not see what has committed since.
     reader.begin_anew().await?;
     let condition = reader.condition(filter).await?;
+    let alike = Alike::default();
     let query = match &condition {
         Some(condition) => condition.query(STATEMENT),
         None => sqlx::query(STATEMENT),
     };
-    let query = filter.bind(query).bind(bodies).bind(body_bytes).bind(cursor.clone()).bind(STEP);
+    let query =
+        filter.bind(query, &alike).bind(bodies).bind(body_bytes).bind(cursor.clone()).bind(STEP);
     let timeout = reader.timeout;
     let failed = |error| match &condition {
         Some(condition) => condition.fault(error, timeout, STATEMENT),
