@@ -10,7 +10,7 @@ use super::{
     lasted::lasted,
     moment::Span,
     overview::{Format, exact, seconds, write_json},
-    reading::{EXIT_STATUS, Found},
+    reading::{EXIT_STATUS, Found, say_at_a_terminal},
     settings,
     terminal::{Cell, Column, Output, Paging, Table, style, visible},
 };
@@ -56,6 +56,10 @@ impl Options {
         let Span { since, until } = self.span.checked()?;
         let spans = store::coverage_spans(&settings::store(&config)?, since, until).await?;
         let queues = queues(&spans);
+        if queues.is_empty() && self.format == Format::Table {
+            say_at_a_terminal("no daemon is known to have run in that time");
+            return Ok(Found::Nothing);
+        }
         let mut out = Output::open(if self.no_pager { Paging::Never } else { Paging::Auto });
         match self.format {
             Format::Json => {

@@ -8,11 +8,7 @@ mod object;
 mod table;
 mod write;
 
-use std::{
-    io::{self, IsTerminal as _, Write as _},
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{io::Write as _, num::NonZeroU32, time::Duration};
 
 use clap::ValueEnum;
 
@@ -203,8 +199,8 @@ impl Options {
         let writer = write::Writer { format: self.format, columns, paging };
         let found = writer.write(&mut reader, &filter, selection).await?;
         noted.end(found).await?;
-        if found == 0 && self.format == Format::Table && io::stderr().is_terminal() {
-            let _ = writeln!(io::stderr(), "nothing matches");
+        if found == 0 && self.format == Format::Table {
+            reading::say_at_a_terminal("nothing matches");
         }
         Ok(Found::when(found > 0))
     }

@@ -107,7 +107,7 @@ fn table(out: &mut Output, listed: &[WithEnd<'_>], exact: bool) -> io::Result<()
         Column::number("table"),
         Column::number("indexes"),
         Column::text("state"),
-        Column::text("dropped"),
+        Column::text("dropped").labelled(),
     ];
     let mut table = Table::new(columns, out.look());
     for (partition, kept_until) in listed {
@@ -156,8 +156,8 @@ fn expired_table(out: &mut Output, gone: &[ExpiredPartition]) -> io::Result<()> 
         Column::whole("to"),
         Column::number("events"),
         Column::number("size"),
-        Column::whole("dropped"),
-        Column::text("kept for"),
+        Column::whole("dropped").labelled(),
+        Column::text("kept for").labelled(),
     ];
     let mut table = Table::new(columns, out.look());
     for partition in gone {

@@ -1,7 +1,7 @@
 //! What commands that read have in common: no log, one thread, and exit statuses of their own.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     panic::AssertUnwindSafe,
     process::ExitCode,
     time::Duration,
@@ -47,6 +47,14 @@ impl Found {
     #[must_use]
     pub fn when(found: bool) -> Found {
         if found { Found::Something } else { Found::Nothing }
+    }
+}
+
+/// Says at a terminal why nothing is to be seen there; programs go by the status.
+pub fn say_at_a_terminal(what: &str) {
+    if io::stderr().is_terminal() {
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "{what}");
     }
 }
 

@@ -1,10 +1,12 @@
 //! What every command that reads shares: a table that fits the terminal, colours, the pager, and text that is safe there.
 
 mod escape;
+mod field;
 mod output;
 mod table;
 
 pub use escape::{json_safe, visible};
+pub use field::field;
 pub use output::{Look, Output, Paging};
 pub use table::{Cell, Column, Table, cut};
 

@@ -364,7 +364,9 @@ async fn the_command_tells_spans_and_holes() -> Result<()> {
     assert_eq!(table.text().lines().count(), 6);
     daemon.stops_cleanly().await?;
     let before = scene.asks(&["coverage", "--until", "1h"])?;
-    assert_eq!((before.status, before.text()), (1, ""), "{before:?}");
+    assert_eq!((before.status, before.text(), &*before.stderr), (1, "", ""), "{before:?}");
+    let (status, screen) = scene.asks_at_a_terminal(80, &[], &["coverage", "--until", "1h"])?;
+    assert_eq!((status, &*screen), (1, "no daemon is known to have run in that time\r\n"));
     assert_eq!(scene.asks(&["coverage", "--since", "yestreday"])?.status, 2);
     Ok(())
 }

@@ -60,7 +60,7 @@ async fn an_event_is_shown_with_all_that_is_known_of_it() -> Result<()> {
         "routing_key   the.event\n",
         "body_bytes    24\n",
         "seq           2\npartition     audit.events_2",
-        "batch         number 7 of lane ",
+        "batch         7 of ",
         "properties\n  {\n    \"delivery_mode\": 2\n  }\n",
         "body\n  {\n    \"z\": 1.10,\n    \"a\": [\n      {},\n      \"x\"\n    ]\n  }\n",
         "\nconflict: other content came under this id before\nmalformed: the body",

@@ -99,6 +99,8 @@ async fn it_fits_a_narrow_terminal_and_says_when_there_is_nothing() -> Result<()
     }
     let nothing = scene.asks(&["stats", "--until", "2020-01-01"])?;
     assert_eq!((nothing.status, &*nothing.stderr), (1, ""), "{nothing:?}");
+    // No span that ends before it begins.
+    assert!(nothing.text().starts_with("to              2020-01-01T00:00:00Z\n"), "{nothing:?}");
     scene.asks(&["stats", "--since", "2031-01-01"])?.refuses(2, "in the future");
     scene.asks(&["stats", "--all", "--since", "1d"])?.refuses(2, "cannot be used with");
     Ok(())

@@ -63,13 +63,12 @@ impl Events {
 fn shape(column: Column) -> terminal::Column {
     match column {
         Column::Seq | Column::BodyBytes => terminal::Column::number(column.name()),
-        Column::ReceivedAt
-        | Column::EventTime
-        | Column::EventId
-        | Column::Id
-        | Column::Redelivered
-        | Column::Conflict
-        | Column::Malformed => terminal::Column::whole(column.name()),
+        Column::ReceivedAt | Column::EventTime | Column::EventId | Column::Id => {
+            terminal::Column::whole(column.name())
+        }
+        Column::Redelivered | Column::Conflict | Column::Malformed => {
+            terminal::Column::whole(column.name()).labelled()
+        }
         _ => terminal::Column::text(column.name()),
     }
 }

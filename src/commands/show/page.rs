@@ -15,7 +15,7 @@ use crate::{
         events::written,
         json::{indented, string},
         lasted,
-        terminal::{Cell, Column, Output, Table, json_safe, style, visible},
+        terminal::{self, Cell, Column, Output, Table, json_safe, style, visible},
     },
     store::{Place, Relative},
 };
@@ -67,6 +67,9 @@ fn event(out: &mut Output, copy: &Copy, place: Option<&Place>) -> anyhow::Result
     if let Some(place) = place {
         field(out, "partition", &format!("audit.{}", place.partition))?;
         field(out, "batch", &batch(place))?;
+        if let Some(at) = place.committed_at {
+            field(out, "committed_at", &written(at, 6))?;
+        }
     }
     line(out, style::HEADING, "properties")?;
     for part in indented(&copy.properties, 1).split('\n') {
@@ -93,9 +96,11 @@ fn batch(place: &Place) -> String {
     let (Some(lane), Some(number)) = (place.lane, place.number) else {
         return "not known".to_owned();
     };
-    let at = place.committed_at.map(|at| written(at, 6)).unwrap_or_default();
-    let events = place.events.unwrap_or_default();
-    format!("number {number} of lane {lane}, {events} event(s), begun {at}")
+    let events = match place.events.unwrap_or_default() {
+        1 => "1 event".to_owned(),
+        several => format!("{several} events"),
+    };
+    format!("{number} of {lane}, {events}")
 }
 
 fn body(out: &mut Output, body: &Body) -> io::Result<()> {
@@ -169,8 +174,8 @@ fn relatives(out: &mut Output, heading: &str, relatives: &[Relative]) -> anyhow:
 }
 
 fn field(out: &mut Output, name: &str, value: &str) -> io::Result<()> {
-    let faint = if out.look().colours { style::FAINT } else { style::PLAIN };
-    writeln!(out, "{faint}{name:<14}{faint:#}{}", visible(value))
+    let look = out.look();
+    terminal::field(out, look, name, 14, value)
 }
 
 fn line(out: &mut Output, style: Style, text: &str) -> io::Result<()> {

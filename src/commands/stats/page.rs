@@ -12,7 +12,7 @@ use crate::{
         events::written,
         moment::Span,
         overview::grouped,
-        terminal::{Cell, Column, Table, style},
+        terminal::{Cell, Column, Table, field, style},
     },
     event,
     store::{Group, Stats, Stored, Top},
@@ -50,7 +50,9 @@ pub fn table(out: &mut Output, stats: &Stats, span: &Span) -> anyhow::Result<()>
 /// The span in which there can be events, as far as it is known.
 fn ends(stats: &Stats, span: &Span) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
     let until = span.until.map_or_else(event::now, |until| until.min(event::now()));
-    (span.since.max(stats.oldest), stats.oldest.map(|_| until))
+    // All of it may be later.
+    let from = span.since.max(stats.oldest).filter(|from| *from <= until);
+    (from, stats.oldest.map(|_| until))
 }
 
 fn summary(
@@ -84,8 +86,8 @@ fn summary(
     ];
     for (name, value) in rows {
         let Some(value) = value else { continue };
-        let faint = if out.look().colours { style::FAINT } else { style::PLAIN };
-        writeln!(out, "{faint}{name:<15}{faint:#} {value}")?;
+        let look = out.look();
+        field(out, look, name, 16, &value)?;
     }
     Ok(())
 }

@@ -14,6 +14,8 @@ use super::{Look, style, visible};
 const LOOKED_AT: usize = 200;
 /// Characters of a value that are kept at all: a table is for looking, not for keeping.
 const LONGEST: usize = 1000;
+/// What of a text is to be seen at least for its column to be of use.
+const LEAST: usize = 12;
 const GAP: usize = 2;
 const CUT: char = '…';
 
@@ -23,12 +25,13 @@ pub struct Column {
     name: String,
     right: bool,
     least: usize,
+    labelled: bool,
 }
 
 impl Column {
     /// A column of text, which may be cut short down to a few characters.
     pub fn text(name: impl Into<String>) -> Column {
-        Column { name: name.into(), right: false, least: 8 }
+        Column { name: name.into(), right: false, least: LEAST, labelled: false }
     }
 
     /// A column whose values are never cut in a table, such as times and ids.
@@ -38,7 +41,14 @@ impl Column {
 
     /// A column of numbers: at the right, and never cut.
     pub fn number(name: impl Into<String>) -> Column {
-        Column { right: true, ..Column::whole(name) }
+        Column { right: true, ..Column::whole(name).labelled() }
+    }
+
+    /// The same for values that say nothing without the column's name, such as numbers: where there are no columns it stands
+    /// before them.
+    #[must_use]
+    pub fn labelled(self) -> Column {
+        Column { labelled: true, ..self }
     }
 }
 
@@ -68,7 +78,7 @@ impl Cell {
     }
 }
 
-/// A table. Where the narrowest columns do not fit, each value has a line of its own.
+/// A table. Where the narrowest columns do not fit, a row has as many lines as it takes, with as many values in each as fit.
 #[derive(Debug)]
 pub struct Table {
     columns: Vec<Column>,
@@ -200,19 +210,37 @@ impl Table {
     }
 
     fn write_lines(&self, out: &mut impl Write, cells: &[Cell]) -> io::Result<()> {
-        let filled = cells.iter().filter(|cell| !cell.text.is_empty());
-        for (n, cell) in filled.enumerate() {
-            let indent = if n == 0 || self.look.width <= GAP { 0 } else { GAP };
+        let mut used = 0;
+        for (n, (cell, column)) in cells.iter().zip(&self.columns).enumerate() {
+            if cell.text.is_empty() {
+                continue;
+            }
+            let label =
+                if n > 0 && column.labelled { format!("{} ", column.name) } else { String::new() };
+            let takes = label.width() + cell.text.width();
+            let indent = if used == 0 {
+                0
+            } else if used + GAP + takes <= self.look.width {
+                used += GAP;
+                GAP
+            } else {
+                writeln!(out)?;
+                used = if self.look.width <= GAP { 0 } else { GAP };
+                used
+            };
             write!(out, "{:indent$}", "")?;
-            let room = self.look.width.saturating_sub(indent).max(1);
-            self.write_styled(out, &cut(&cell.text, room), cell.style)?;
-            writeln!(out)?;
+            let room = self.look.width.saturating_sub(used).max(1);
+            let label = if label.width() < room { label } else { String::new() };
+            self.write_styled(out, &label, style::FAINT)?;
+            let text = cut(&cell.text, room - label.width());
+            self.write_styled(out, &text, cell.style)?;
+            used += label.width() + text.width();
         }
-        Ok(())
+        writeln!(out)
     }
 
     fn write_styled(&self, out: &mut impl Write, text: &str, style: Style) -> io::Result<()> {
-        if self.look.colours && style != style::PLAIN {
+        if self.look.colours && style != style::PLAIN && !text.is_empty() {
             write!(out, "{style}{text}{style:#}")
         } else {
             out.write_all(text.as_bytes())
@@ -271,15 +299,40 @@ mod tests {
     #[test]
     fn what_may_be_cut_is_cut_where_the_terminal_is_narrow() {
         let row = ["12:00", "a.rather.long.type", "7"];
-        let text = shown(24, columns(), &[&row]);
-        assert_eq!(text, "at     type        bytes\n12:00  a.rather.…      7\n");
+        let text = shown(26, columns(), &[&row]);
+        assert_eq!(text, "at     type          bytes\n12:00  a.rather.lo…      7\n");
         // No line is wider than the terminal, however narrow that is.
         for width in 1..40 {
             for line in shown(width, columns(), &[&row]).lines() {
                 assert!(line.width() <= width, "{width}: {line:?}");
             }
         }
-        assert_eq!(shown(12, columns(), &[&row]), "12:00\n  a.rather.…\n  7\n");
+        assert_eq!(shown(12, columns(), &[&row]), "12:00\n  a.rather.…\n  bytes 7\n");
+    }
+
+    #[test]
+    fn what_fits_no_columns_has_the_lines_it_takes() {
+        let columns = || {
+            vec![
+                Column::whole("at"),
+                Column::text("type"),
+                Column::whole("id"),
+                Column::number("bytes"),
+                Column::whole("odd").labelled(),
+            ]
+        };
+        let row = ["12:00", "a.type", "0123456789", "7", "false"];
+        assert_eq!(
+            shown(23, columns(), &[&row]),
+            "12:00  a.type\n  0123456789  bytes 7\n  odd false\n"
+        );
+        // What is empty leaves no trace, and no two rows run together.
+        let bare = ["12:01", "", "", "", ""];
+        assert_eq!(
+            shown(9, columns(), &[&bare, &row]),
+            "12:01\n12:00\n  a.type\n  012345…\n  bytes 7\n  odd fa…\n"
+        );
+        assert_eq!(shown(9, columns(), &[&["", "", "", "", ""]]), "\n");
     }
 
     #[test]

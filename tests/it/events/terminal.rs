@@ -43,6 +43,15 @@ async fn nothing_that_it_would_act_on_is_written() -> Result<()> {
             }
         }
     }
+    // Where there is no room for columns, nothing is left out that the width allows.
+    let (_, screen) =
+        scene.asks_at_a_terminal(80, &[NO_PAGER, NO_COLOUR], &["events", "--type", "a.#"])?;
+    let lines: Vec<_> = screen.lines().collect();
+    assert!(
+        matches!(lines[..], [first, second] if first.ends_with(":01.000  a.rather.long.type.of.event  host-a")
+            && second == "  00000000-0000-4000-8000-000000000001"),
+        "{screen}"
+    );
     // What escaping changes is not the meaning.
     let arguments = ["events", "--format", "ndjson"];
     let (_, screen) = scene.asks_at_a_terminal(200, &[NO_PAGER], &arguments)?;
