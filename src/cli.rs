@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands;
@@ -120,7 +120,12 @@ impl Cli {
                 }
                 // It quotes the argument that is wrong, which may be a URL with its password.
                 _ => {
-                    let text = redact(&error.render().to_string());
+                    let mut text = redact(&error.render().to_string());
+                    if has_a_sign(&error) {
+                        text.push_str(
+                            "\nNo number here has a sign: --since 2h is from two hours ago on.\n",
+                        );
+                    }
                     let _ = std::io::stderr().write_all(text.as_bytes());
                     exit::USAGE
                 }
@@ -160,6 +165,15 @@ impl Cli {
         }
         set.iter().fold(flags, |flags, assignment| flags.with_assignment(assignment))
     }
+}
+
+/// Whether a number below zero was taken for a flag.
+fn has_a_sign(error: &clap::Error) -> bool {
+    let of_a_number = |flag: &str| {
+        flag.strip_prefix('-').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    error.kind() == ErrorKind::UnknownArgument
+        && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(flag)) if of_a_number(flag))
 }
 
 #[cfg(test)]

@@ -82,6 +82,10 @@ fn at(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, String> {
         let ago = humantime::parse_duration(ago).map_err(|error| advice(&error.to_string()))?;
         return before(now, ago).ok_or_else(|| advice("that is before all times"));
     }
+    if let Some(ago) = lower.strip_prefix('-').filter(|ago| humantime::parse_duration(ago).is_ok())
+    {
+        return Err(format!("did you mean {ago}? A duration is how long ago, and has no sign"));
+    }
     Err(match closest(&lower, &WORDS) {
         Some(word) => format!("did you mean {word}?"),
         None => advice("that is no time"),
@@ -153,7 +157,7 @@ mod tests {
             ("", "that is no time"),
             ("999999999999999h", "write 2h"),
             ("9999999y", "before all times"),
-            ("-1h", "no time"),
+            ("-1h", "did you mean 1h?"),
             ("2026-ü", "write 2h"),
         ] {
             let error = at(text, NOW).unwrap_err();
