@@ -67,7 +67,10 @@ macro_rules! count {
 
 fn statement(filter: &Filter, selection: Selection) -> &'static str {
     match (filter.from(), selection.order) {
-        (From::Type, Order::Newest) if selection.limit.is_some() => {
+        // It takes no more than an integer holds.
+        (From::Type, Order::Newest)
+            if selection.limit.is_some_and(|l| i32::try_from(l).is_ok()) =>
+        {
             newest!("audit.newest($3, $17::int)")
         }
         (From::Events | From::Type, Order::Newest) => newest!("audit.events"),

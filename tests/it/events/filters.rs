@@ -42,6 +42,7 @@ async fn each_selects_what_it_says() -> Result<()> {
         (&["--order", "oldest"], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
         (&["--limit", "3"], &[10, 9, 8]),
         (&["-n", "2", "--order", "oldest"], &[1, 2]),
+        (&["-n", "4294967295", "--type", "llm.prompt.sent"], &[2, 1]),
         (&["-n", "all"], &[10, 9, 8, 7, 6, 5, 4, 3, 2, 1]),
         (&["--type", "llm.prompt.sent"], &[2, 1]),
         (&["--type", "llm.*"], &[3]),
