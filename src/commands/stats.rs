@@ -5,11 +5,10 @@ mod sparkline;
 
 use std::time::Duration;
 
-use clap::ValueEnum;
-
 use super::{
     access::{Noted, Purpose, filter_json},
     moment::Span,
+    overview::Format,
     reading::{self, Found},
     settings,
     terminal::{Output, Paging},
@@ -58,14 +57,6 @@ to the dead-letter queue, by reason. Events of a partition are as of its last va
         reading::EXIT_STATUS
     )
 });
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people
-    Table,
-    /// One object
-    Json,
-}
 
 impl Options {
     /// Writes the figures of the span.

@@ -13,9 +13,10 @@ use time::OffsetDateTime;
 use super::{
     access::{Noted, Purpose, filter_json},
     events::written,
+    overview::write_json,
     reading::{self, Found, NothingFound},
     settings,
-    terminal::{Output, Paging, json_safe, visible},
+    terminal::{Output, Paging, visible},
 };
 use crate::{
     config::Config,
@@ -160,9 +161,6 @@ impl Options {
             "events": steps.iter().map(step).collect::<Vec<_>>(),
             "left_out": self.left_out(steps),
         });
-        let pretty = serde_json::to_string_pretty(&whole)?;
-        let safe = if out.look().terminal { json_safe(&pretty) } else { pretty.as_str().into() };
-        writeln!(out, "{safe}")?;
-        Ok(())
+        Ok(write_json(out, &whole)?)
     }
 }

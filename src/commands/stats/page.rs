@@ -2,7 +2,6 @@
 
 use std::io::{self, Write as _};
 
-use bytesize::ByteSize;
 use serde_json::{Value, json};
 use time::{Duration, OffsetDateTime};
 
@@ -11,7 +10,7 @@ use crate::{
     commands::{
         events::written,
         moment::Span,
-        overview::grouped,
+        overview::{grouped, size, write_json},
         terminal::{Cell, Column, Table, field, style},
     },
     event,
@@ -75,7 +74,7 @@ fn summary(
             peak(stats)
                 .map(|(events, hour)| format!("{} at {}", grouped(events), written(hour, 0))),
         ),
-        ("bodies", Some(ByteSize(stats.batches.body_bytes.unsigned_abs()).to_string())),
+        ("bodies", Some(size(stats.batches.body_bytes))),
         ("conflicts", Some(grouped(stats.all.conflicts))),
         ("malformed", Some(grouped(stats.all.malformed))),
         ("duplicates", Some(grouped(stats.batches.duplicates))),
@@ -178,13 +177,13 @@ fn partitions(out: &mut Output, partitions: &[Stored]) -> anyhow::Result<()> {
             Cell::new(&stored.name),
             Cell::new(&written(stored.from_at, 0)).styled(style::FAINT),
             Cell::new(&stored.events.map_or_else(|| "?".to_owned(), grouped)),
-            Cell::new(&ByteSize(stored.bytes.unsigned_abs()).to_string()),
+            Cell::new(&size(stored.bytes)),
         ];
         table.row(out, cells)?;
     }
-    let all: i64 = partitions.iter().map(|stored| stored.bytes).sum();
-    let size = Cell::new(&ByteSize(all.unsigned_abs()).to_string()).styled(style::HEADING);
-    table.row(out, vec![Cell::new("all of these"), Cell::new(""), Cell::new(""), size])?;
+    let bytes: i64 = partitions.iter().map(|stored| stored.bytes).sum();
+    let all = Cell::new(&size(bytes)).styled(style::HEADING);
+    table.row(out, vec![Cell::new("all of these"), Cell::new(""), Cell::new(""), all])?;
     Ok(table.end(out)?)
 }
 
@@ -229,12 +228,7 @@ pub fn json(out: &mut Output, stats: &Stats, span: &Span) -> anyhow::Result<()> 
             "events": stored.events, "bytes": stored.bytes,
         })).collect::<Vec<_>>(),
     });
-    let pretty = serde_json::to_string_pretty(&whole)?;
-    let terminal = out.look().terminal;
-    let safe =
-        if terminal { super::super::terminal::json_safe(&pretty) } else { pretty.as_str().into() };
-    writeln!(out, "{safe}")?;
-    Ok(())
+    Ok(write_json(out, &whole)?)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
