@@ -3,7 +3,7 @@
 mod copy;
 mod page;
 
-use std::{io::Write as _, time::Duration};
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -104,7 +104,6 @@ impl Options {
             Format::Text => page::text(&mut out, &whole)?,
             Format::Json => page::json(&mut out, &whole)?,
         }
-        out.flush()?;
         out.close()?;
         Ok(Found::Something)
     }
