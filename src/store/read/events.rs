@@ -37,16 +37,19 @@ pub struct Selection {
 
 /// The columns in the order of [`Column`](super::Column). The bodies may lie elsewhere, and are only fetched where they are
 /// wanted.
+macro_rules! columns {
+    () => {
+        "e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
+         e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
+         case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
+         case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end"
+    };
+}
+pub(super) use columns;
+
 macro_rules! events {
     ($from:literal, $order:literal) => {
-        concat!(
-            "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
-                    e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-                    case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
-                    case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
-            filtered!($from),
-            $order
-        )
+        concat!("select ", columns!(), filtered!($from), $order)
     };
 }
 macro_rules! newest {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{Filter, ReadError, Reader, Row, SLACK, alike::Alike, fault, filter::filtered};
+use super::{
+    Filter, ReadError, Reader, Row, SLACK, alike::Alike, events::columns, fault, filter::filtered,
+};
 use crate::store::{Settings, link::answered};
 
 /// Events that are looked at in one go.
@@ -20,10 +22,9 @@ const STATEMENT: &str = concat!(
     "with s as materialized (
          select f.next, f.event, row_number() over () as place from audit.events_since($17, $18) f
      )
-     select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
-            e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-            case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
-            case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end, s.next
+     select ",
+    columns!(),
+    ", s.next
        from s
        left join lateral (select e.*",
     filtered!("(select (s.event).*)"),
