@@ -13,10 +13,10 @@ const LONGEST: usize = 1000;
 #[command(next_help_heading = "Which events")]
 pub struct Filters {
     /// Of these types: a topic pattern, such as llm.prompt.* or llm.#
-    #[arg(long = "type", value_name = "PATTERN", value_parser = pattern)]
+    #[arg(long = "type", value_name = "PATTERN", value_parser = of_types)]
     event_type: Option<String>,
     /// With these routing keys: a topic pattern
-    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    #[arg(long, value_name = "PATTERN", value_parser = of_keys)]
     key: Option<String>,
     /// From this source
     #[arg(long, value_name = "NAME")]
@@ -62,8 +62,17 @@ impl Filters {
     }
 }
 
-/// Wildcards stand for whole words. One within a word would mean itself, which nobody means.
-fn pattern(text: &str) -> Result<String, String> {
+fn of_types(text: &str) -> Result<String, String> {
+    pattern(text, "event_type")
+}
+
+fn of_keys(text: &str) -> Result<String, String> {
+    pattern(text, "routing_key")
+}
+
+/// A pattern of what is in that column. Wildcards stand for whole words. One within a word would mean itself, which nobody
+/// means.
+fn pattern(text: &str, column: &str) -> Result<String, String> {
     let length = text.chars().count();
     if length > LONGEST {
         return Err(format!(
@@ -76,9 +85,10 @@ fn pattern(text: &str) -> Result<String, String> {
         Some(word) => {
             let plain = word.trim_matches(['*', '#', '%']);
             let meant = if plain.is_empty() { "#".to_owned() } else { format!("{plain}.#") };
+            let like = text.replace(['*', '#'], "%");
             Err(format!(
                 "in {word}, a wildcard is part of a word, where it stands for itself: * stands for one whole word and # for \
-                 any number of them, as in {meant}; --where \"event_type like '{plain}%'\" looks within words"
+                 any number of them, as in {meant}; --where \"{column} like '{like}'\" looks within words"
             ))
         }
     }
@@ -91,12 +101,16 @@ mod tests {
     #[test]
     fn wildcards_are_whole_words() {
         for good in ["", "a", "a.*.#", "#", "*", "a..b", "a%b"] {
-            assert_eq!(pattern(good).as_deref(), Ok(good));
+            assert_eq!(pattern(good, "event_type").as_deref(), Ok(good));
         }
-        for (bad, said) in
-            [("llm*", "llm.#"), ("a.**", "#"), ("a.%", "#"), (&"a.".repeat(10_000), "20000")]
-        {
-            let error = pattern(bad).unwrap_err();
+        for (bad, said) in [
+            ("llm*", "llm.#"),
+            ("a.**", "#"),
+            ("a.%", "#"),
+            ("a.b*.c", "--where \"routing_key like 'a.b%.c'\""),
+            (&"a.".repeat(10_000), "20000"),
+        ] {
+            let error = pattern(bad, "routing_key").unwrap_err();
             assert!(error.contains(said), "{error}");
         }
     }
