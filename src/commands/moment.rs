@@ -109,7 +109,8 @@ fn date(text: &str) -> Result<OffsetDateTime, String> {
 }
 
 fn before(now: OffsetDateTime, ago: Duration) -> Option<OffsetDateTime> {
-    now.checked_sub(time::Duration::try_from(ago).ok()?)
+    // PostgreSQL has no times before 4713 BC, and RFC 3339 none before the year 0.
+    now.checked_sub(time::Duration::try_from(ago).ok()?).filter(|at| at.year() >= 0)
 }
 
 fn advice(problem: &str) -> String {
@@ -157,6 +158,7 @@ mod tests {
             ("", "that is no time"),
             ("999999999999999h", "write 2h"),
             ("9999999y", "before all times"),
+            ("7000y", "before all times"),
             ("-1h", "did you mean 1h?"),
             ("2026-ü", "write 2h"),
         ] {

@@ -83,12 +83,17 @@ enum Format {
 #[derive(Debug, Clone, Copy)]
 struct Within(Option<Duration>);
 
+/// Longest time after an event that PostgreSQL is given to add to it: a hundred years.
+const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
 fn within(text: &str) -> Result<Within, String> {
     match text.trim() {
         "all" => Ok(Within(None)),
-        text => humantime::parse_duration(text)
-            .map(|within| Within(Some(within)))
-            .map_err(|error| format!("{error}; write a duration such as 12h or 30d, or all")),
+        text => match humantime::parse_duration(text) {
+            Ok(within) if within <= LONGEST => Ok(Within(Some(within))),
+            Ok(_) => Err("write a duration up to 36500d, or all".to_owned()),
+            Err(error) => Err(format!("{error}; write a duration such as 12h or 30d, or all")),
+        },
     }
 }
 

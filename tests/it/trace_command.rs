@@ -115,6 +115,9 @@ async fn it_fits_a_terminal_and_an_unknown_id_is_said() -> Result<()> {
     scene
         .asks(&["trace", "x", "--within", "soon"])?
         .refuses(2, "write a duration such as 12h or 30d, or all");
+    scene
+        .asks(&["trace", "x", "--within", "1000000y"])?
+        .refuses(2, "write a duration up to 36500d, or all");
     scene.asks(&["trace", "x", "--format", "tre"])?.refuses(2, "'tree'");
     Ok(())
 }
