@@ -8,7 +8,7 @@ use time::{
     macros::format_description,
 };
 
-use super::reading::Misuse;
+use super::{overview::exact, reading::Misuse};
 use crate::{config::closest, event};
 
 const WORDS: [&str; 3] = ["now", "today", "yesterday"];
@@ -37,18 +37,17 @@ impl Span {
     /// It begins in the future, or ends before it begins.
     pub fn checked(self) -> Result<Span, Misuse> {
         let Some(since) = self.since else { return Ok(self) };
-        let written = |at: OffsetDateTime| at.format(&Rfc3339).unwrap_or_default();
         if since > event::now() {
             return Err(Misuse(format!(
                 "--since is in the future: {}; where no zone is given, UTC is meant",
-                written(since)
+                exact(since)
             )));
         }
         match self.until {
             Some(until) if until <= since => Err(Misuse(format!(
                 "--until ({}) is not after --since ({}), so nothing can be between them",
-                written(until),
-                written(since)
+                exact(until),
+                exact(since)
             ))),
             _ => Ok(self),
         }
