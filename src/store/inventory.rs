@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, postgres::types::PgInterval};
+use sqlx::Connection;
 use time::OffsetDateTime;
 
 use super::{Fault, Settings, link::answered};
@@ -109,7 +109,8 @@ pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partit
 pub async fn expired_partitions(settings: &Settings) -> Result<Vec<ExpiredPartition>, Fault> {
     let mut connection = settings.connect(settings.statement_timeout).await?;
     let query = sqlx::query_as(
-        "select e.name, e.from_at, e.to_at, e.events, e.bytes, e.dropped_at, e.keep
+        "select e.name, e.from_at, e.to_at, e.events, e.bytes, e.dropped_at,
+                (extract(epoch from e.keep) * 1000000)::int8
            from audit.expired_partitions e order by e.dropped_at, e.from_at",
     );
     type Row = (
@@ -119,16 +120,12 @@ pub async fn expired_partitions(settings: &Settings) -> Result<Vec<ExpiredPartit
         Option<i64>,
         Option<i64>,
         OffsetDateTime,
-        Option<PgInterval>,
+        Option<i64>,
     );
     let rows: Vec<Row> =
         answered(settings.statement_timeout, query.fetch_all(&mut connection)).await?;
     connection.close().await?;
-    // Intervals are written by the daemon, in microseconds alone.
-    let duration = |keep: PgInterval| {
-        let days = Duration::from_secs(24 * 60 * 60) * u32::try_from(keep.days).unwrap_or_default();
-        days + Duration::from_micros(u64::try_from(keep.microseconds).unwrap_or_default())
-    };
+    let duration = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or_default());
     let expired = |(name, from, to, events, bytes, dropped_at, keep): Row| ExpiredPartition {
         name,
         from,
