@@ -137,9 +137,12 @@ pub(super) async fn mend(link: &mut Link, since: OffsetDateTime) -> Result<Vec<M
             "unfit" => Found::Unfit(aside.unwrap_or_default()),
             "detached" => Found::Detached,
             "gone" => Found::Gone,
-            _ => Found::Unlisted,
+            "unlisted" => Found::Unlisted,
+            other => {
+                return Err(Fault::misconfigured(format!("audit.mend_partitions answers {other}")));
+            }
         };
-        Mended { name, from, to, found }
+        Ok(Mended { name, from, to, found })
     });
-    Ok(mended.collect())
+    mended.collect()
 }
