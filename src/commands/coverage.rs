@@ -141,10 +141,12 @@ struct ListedSpan<'a> {
 
 impl Listed<'_> {
     fn of(queue: &Queue) -> Listed<'_> {
-        let span = |period: &'_ Period| (exact(period.from), exact(period.to), period.lasts);
-        let spans = queue.periods.iter().map(|period| {
-            let (from, to, lasts) = span(period);
-            ListedSpan { from, to, lasts, recorded: period.recorded, causes: &period.causes }
+        let spans = queue.periods.iter().map(|period| ListedSpan {
+            from: exact(period.from),
+            to: exact(period.to),
+            lasts: period.lasts,
+            recorded: period.recorded,
+            causes: &period.causes,
         });
         Listed {
             exchange: &queue.exchange,
