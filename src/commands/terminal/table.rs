@@ -136,10 +136,7 @@ impl Table {
     }
 
     /// Writes what has come so far, and from now on each row as it comes.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
+    fn begin(&mut self, out: &mut impl Write) -> io::Result<()> {
         let layout = self.layout();
         if matches!(layout, Layout::Columns(_)) {
             let names = self.columns.iter().map(|c| Cell::new(&c.name).styled(style::HEADING));
