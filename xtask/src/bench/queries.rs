@@ -21,7 +21,7 @@ struct Question {
     statement: &'static str,
     /// Rows of each answer at least.
     rows: usize,
-    /// Whether planning and running are shown from a function's inside.
+    /// A statement whose plan is kept beside the times; empty where all happens inside of a function.
     explain: &'static str,
 }
 
