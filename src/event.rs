@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use body::BodyForm;
-pub use clock::now;
+pub use clock::{now, rfc3339};
 pub use column::column_text;
 pub use defect::Defect;
 pub use delivery::{Delivery, DeliveryTag};

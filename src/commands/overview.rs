@@ -5,9 +5,10 @@ use std::io::{self, Write as _};
 use bytesize::ByteSize;
 use clap::ValueEnum;
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
 
 use super::terminal::{Output, json_safe};
+use crate::event::rfc3339;
 
 /// How an overview is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -32,7 +33,7 @@ pub(super) fn seconds(at: OffsetDateTime) -> String {
 
 /// A time as it is, as RFC 3339.
 pub(super) fn exact(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
+    rfc3339(at)
 }
 
 /// A size with a unit.

@@ -9,11 +9,7 @@ use super::{
     Fault, Span,
     link::{Link, answered},
 };
-
-/// A time as the log shows it.
-fn utc(at: OffsetDateTime) -> String {
-    at.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
-}
+use crate::event::rfc3339;
 
 /// How new partitions are made.
 #[derive(Debug, Clone, Copy)]
@@ -75,7 +71,7 @@ pub struct Mended {
 impl Mended {
     /// Says it in the log.
     pub fn say(&self) {
-        let [from, to] = [self.from, self.to].map(utc);
+        let [from, to] = [self.from, self.to].map(rfc3339);
         warn!(partition = self.name, from, to, "a partition is not as it was made: {}", self.found);
     }
 }

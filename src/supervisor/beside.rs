@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::coverage::Coverage;
 use crate::{
     broker::{Alarm, Alarms, Change, SessionHandle, Watch},
-    event::now,
+    event::{now, rfc3339},
 };
 
 /// What was said of alarms, from session to session.
@@ -58,7 +58,7 @@ async fn report_alarms(
             Alarm::Over => {
                 coverage.note_no_alarm();
                 if let Some(since) = said.since.take() {
-                    info!(since = at(since), "the broker's alarm is over: publishers go on");
+                    info!(since = rfc3339(since), "the broker's alarm is over: publishers go on");
                 }
             }
             Alarm::Unheard { why } => {
@@ -83,30 +83,26 @@ async fn report(mut watch: Watch<'_>, coverage: &Coverage, done: &CancellationTo
         }
         match change {
             Change::Missing { what, since } => warn!(
-                since = at(since),
+                since = rfc3339(since),
                 "{what} is missing on the broker: events published meanwhile were not routed to the queue"
             ),
             Change::Refused { what, since } => {
                 warn!(
                     cause = what,
-                    since = at(since),
+                    since = rfc3339(since),
                     "the broker refuses what a new session would need; this one goes on"
                 );
             }
             Change::Restored { since, until, bound: true } => info!(
-                since = at(since),
-                until = at(until),
+                since = rfc3339(since),
+                until = rfc3339(until),
                 "what is needed on the broker is there again, and the queue is bound to the exchange"
             ),
             Change::Restored { since, until, bound: false } => warn!(
-                since = at(since),
-                until = at(until),
+                since = rfc3339(since),
+                until = rfc3339(until),
                 "what is needed on the broker is there again; AMQP does not tell whether the queue is bound: see to it"
             ),
         }
     }
-}
-
-fn at(time: OffsetDateTime) -> String {
-    time.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
 }

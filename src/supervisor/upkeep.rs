@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::coverage::Coverage;
 use crate::{
-    event::now,
+    event::{now, rfc3339},
     store::{self, Expired, Fault, Found, Kind, Mended},
 };
 
@@ -163,5 +163,5 @@ fn clocks_differ(database: OffsetDateTime) -> String {
 
 fn utc(at: OffsetDateTime) -> String {
     let seconds = at.replace_nanosecond(0).unwrap_or(at);
-    seconds.format(&time::format_description::well_known::Rfc3339).unwrap_or_default()
+    rfc3339(seconds)
 }
