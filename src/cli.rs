@@ -95,7 +95,7 @@ Exit status:
    1  a failure, said in the last line of the log; of commands that read: nothing matched
    2  the command line is wrong
   69  of commands that read: the database is away, refuses, or has another schema
-  70  a part of the daemon died (a panic)
+  70  a part of the daemon, or a command that reads, died (a panic)
   74  of commands that read: the output cannot be written
   75  a stop was cut short, by the end of the grace period, a second signal or an outage; the rest stays with the broker
   78  the configuration is wrong, or what exists on the broker is not what it asks for: restarting does not help";

@@ -10,7 +10,7 @@ pub const NOTHING: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Of commands that read: the database cannot be asked. It is away, refuses, or its schema is another one.
 pub const UNAVAILABLE: u8 = 69;
-/// A part of the daemon died (a panic).
+/// A part of the daemon, or a command that reads, died (a panic).
 pub const DIED: u8 = 70;
 /// Of commands that read: what was found cannot be written.
 pub const OUTPUT: u8 = 74;

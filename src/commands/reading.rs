@@ -20,6 +20,7 @@ Exit status:
    1  nothing matched
    2  wrong use: a flag, a time, a pattern, a condition
   69  the database is away, refuses, did not answer in time, or its schema is missing or of another version
+  70  the command died (a panic): a bug
   74  the output cannot be written
   78  the configuration is wrong";
 
