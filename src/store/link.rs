@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 
 /// How much longer than a statement may take its answer is awaited: the server ends a statement first, and says so;
 /// this is for a server that says nothing any more.
-const SLACK: Duration = Duration::from_secs(2);
+pub(super) const SLACK: Duration = Duration::from_secs(2);
 
 /// How long the server may take to hear of the end.
 const GOODBYE: Duration = Duration::from_secs(1);

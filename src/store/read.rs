@@ -16,7 +16,11 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 
-use super::{Fault, MigrationError, Settings, link::answered, migrations};
+use super::{
+    Fault, MigrationError, Settings,
+    link::{SLACK, answered},
+    migrations,
+};
 
 pub use column::Column;
 pub use context::{Place, Relative};
@@ -27,9 +31,6 @@ pub use follow::Follower;
 pub use row::{Row, Texts, Value};
 pub use stats::{Batches, Group, Rejected, Stats, Stored, Top};
 pub use trace::TraceStep;
-
-/// How much longer than a statement may take its answer is awaited: the server ends it first, and says so.
-const SLACK: Duration = Duration::from_secs(2);
 
 /// A connection in one read-only transaction, so that all that is read with it belongs together.
 #[derive(Debug)]
