@@ -1,8 +1,9 @@
 //! Who looked: a row in `audit.access_log` for each time that events are taken out of the history.
 
-use sqlx::{Connection, PgConnection};
-
-use super::{Fault, Settings, link::answered};
+use super::{
+    Fault, Settings,
+    link::{Link, answered},
+};
 use crate::event::column_text;
 
 /// What somebody is about to do.
@@ -39,10 +40,9 @@ impl NotedAccess {
             .bind(column_text(&access.host))
             .bind(column_text(&access.command))
             .bind(&access.filter);
-        let mut connection = connect(settings).await?;
-        let (id,): (i64,) =
-            answered(settings.statement_timeout, note.fetch_one(&mut connection)).await?;
-        connection.close().await?;
+        let mut link = Link::open(settings, settings.statement_timeout).await?;
+        let (id,): (i64,) = answered(link.patience, note.fetch_one(&mut link.connection)).await?;
+        link.close().await;
         Ok(NotedAccess { settings: settings.clone(), id })
     }
 
@@ -54,12 +54,9 @@ impl NotedAccess {
         let note = sqlx::query("select audit.log_access_end($1, $2)")
             .bind(self.id)
             .bind(i64::try_from(events).unwrap_or(i64::MAX));
-        let mut connection = connect(&self.settings).await?;
-        answered(self.settings.statement_timeout, note.execute(&mut connection)).await?;
-        Ok(connection.close().await?)
+        let mut link = Link::open(&self.settings, self.settings.statement_timeout).await?;
+        answered(link.patience, note.execute(&mut link.connection)).await?;
+        link.close().await;
+        Ok(())
     }
-}
-
-async fn connect(settings: &Settings) -> Result<PgConnection, Fault> {
-    settings.connect(settings.statement_timeout).await
 }

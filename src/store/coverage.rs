@@ -91,8 +91,8 @@ impl CoverageLog {
     /// The [`Fault`] of this one attempt.
     pub async fn open(settings: &Settings, run: &Run) -> Result<CoverageLog, Fault> {
         let timeout = settings.statement_timeout.min(STATEMENT_TIMEOUT);
-        let connection = settings.connect(timeout).await?;
-        let mut log = CoverageLog { link: Link::new(connection, timeout), run: run.id };
+        let link = Link::open(settings, timeout).await?;
+        let mut log = CoverageLog { link, run: run.id };
         let Link { connection, patience, .. } = &mut log.link;
         // The lock comes first: whoever sees the row finds it held. Should this machine vanish from the network, the
         // server ends the session, and with it the lock.

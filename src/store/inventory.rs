@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
 use time::OffsetDateTime;
 
-use super::{Fault, Settings, link::answered};
+use super::{
+    Fault, Settings,
+    link::{Link, answered},
+};
 
 /// Counting may take long; it holds nobody up.
 const COUNTING: Duration = Duration::from_secs(60 * 60);
@@ -65,7 +67,7 @@ pub struct ExpiredPartition {
 /// The database is away, refuses, or has another schema.
 pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partition>, Fault> {
     let timeout = if counted { COUNTING } else { settings.statement_timeout };
-    let mut connection = settings.connect(timeout).await?;
+    let mut link = Link::open(settings, timeout).await?;
     let query = sqlx::query_as(
         "with counted as (
              select e.tableoid as oid, count(*) as rows from audit.events e where $1 group by e.tableoid
@@ -84,8 +86,8 @@ pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partit
     )
     .bind(counted);
     type Row = (String, OffsetDateTime, OffsetDateTime, i32, Option<i64>, i64, i64);
-    let rows: Vec<Row> = answered(timeout, query.fetch_all(&mut connection)).await?;
-    connection.close().await?;
+    let rows: Vec<Row> = answered(link.patience, query.fetch_all(&mut link.connection)).await?;
+    link.close().await;
     let partition = |(name, from, to, presence, rows, table_bytes, index_bytes)| Partition {
         name,
         from,
@@ -107,7 +109,7 @@ pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partit
 /// # Errors
 /// The database is away, refuses, or has another schema.
 pub async fn expired_partitions(settings: &Settings) -> Result<Vec<ExpiredPartition>, Fault> {
-    let mut connection = settings.connect(settings.statement_timeout).await?;
+    let mut link = Link::open(settings, settings.statement_timeout).await?;
     let query = sqlx::query_as(
         "select e.name, e.from_at, e.to_at, e.events, e.bytes, e.dropped_at,
                 (extract(epoch from e.keep) * 1000000)::int8
@@ -122,9 +124,8 @@ pub async fn expired_partitions(settings: &Settings) -> Result<Vec<ExpiredPartit
         OffsetDateTime,
         Option<i64>,
     );
-    let rows: Vec<Row> =
-        answered(settings.statement_timeout, query.fetch_all(&mut connection)).await?;
-    connection.close().await?;
+    let rows: Vec<Row> = answered(link.patience, query.fetch_all(&mut link.connection)).await?;
+    link.close().await;
     let duration = |micros: i64| Duration::from_micros(u64::try_from(micros).unwrap_or_default());
     let expired = |(name, from, to, events, bytes, dropped_at, keep): Row| ExpiredPartition {
         name,
@@ -168,7 +169,7 @@ pub async fn coverage_spans(
     since: Option<OffsetDateTime>,
     until: Option<OffsetDateTime>,
 ) -> Result<Vec<CoverageSpan>, Fault> {
-    let mut connection = settings.connect(settings.statement_timeout).await?;
+    let mut link = Link::open(settings, settings.statement_timeout).await?;
     let query = sqlx::query_as(
         "select s.exchange, s.queue, s.instance, s.state, s.cause, s.from_at, s.to_at, s.lasts
            from (select c.exchange, c.queue, c.instance, c.state, c.cause, greatest(c.from_at, $1) as from_at,
@@ -181,9 +182,8 @@ pub async fn coverage_spans(
     .bind(since)
     .bind(until);
     type Row = (String, String, String, String, String, OffsetDateTime, OffsetDateTime, bool);
-    let rows: Vec<Row> =
-        answered(settings.statement_timeout, query.fetch_all(&mut connection)).await?;
-    connection.close().await?;
+    let rows: Vec<Row> = answered(link.patience, query.fetch_all(&mut link.connection)).await?;
+    link.close().await;
     let span = |(exchange, queue, instance, state, cause, from, to, lasts): Row| CoverageSpan {
         exchange,
         queue,

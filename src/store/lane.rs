@@ -28,8 +28,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub async fn open(settings: &Settings) -> Result<Lane, Fault> {
-        let connection = settings.connect(settings.statement_timeout).await?;
-        let mut link = Link::new(connection, settings.statement_timeout);
+        let mut link = Link::open(settings, settings.statement_timeout).await?;
         // The database may have been restored into another server since.
         let ordered = sqlx::query("select audit.ensure_order()").execute(&mut link.connection);
         answered(link.patience, ordered).await?;

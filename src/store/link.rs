@@ -4,6 +4,8 @@ use std::{future::Future, io, time::Duration};
 
 use sqlx::{Connection, PgConnection};
 
+use super::{Fault, Settings};
+
 /// How much longer than a statement may take its answer is awaited: the server ends a statement first, and says so;
 /// this is for a server that says nothing any more.
 pub(super) const SLACK: Duration = Duration::from_secs(2);
@@ -21,8 +23,10 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub fn new(connection: PgConnection, statement_timeout: Duration) -> Link {
-        Link { connection, patience: statement_timeout + SLACK, copies: true }
+    /// Connects; a statement may take that long.
+    pub async fn open(settings: &Settings, statement_timeout: Duration) -> Result<Link, Fault> {
+        let connection = settings.connect(statement_timeout).await?;
+        Ok(Link { connection, patience: statement_timeout + SLACK, copies: true })
     }
 
     /// Ends the connection in good order.

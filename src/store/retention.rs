@@ -76,8 +76,7 @@ impl Upkeep {
     /// # Errors
     /// The [`Fault`] of this one attempt.
     pub async fn open(settings: &Settings) -> Result<Upkeep, Fault> {
-        let connection = settings.connect(STEP_TIMEOUT).await?;
-        let mut link = Link::new(connection, STEP_TIMEOUT);
+        let mut link = Link::open(settings, STEP_TIMEOUT).await?;
         // Writers wait for whoever changes partitions.
         partitions::wait_little(&mut link, true).await?;
         Ok(Upkeep { link, plan: settings.plan() })
