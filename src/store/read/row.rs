@@ -86,7 +86,6 @@ impl Row {
 /// An array of texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Texts<'a> {
-    count: usize,
     rest: &'a [u8],
 }
 
@@ -95,29 +94,14 @@ impl<'a> Texts<'a> {
     fn of(bytes: &'a [u8]) -> Result<Texts<'a>, Fault> {
         let (dimensions, rest) = number(bytes)?;
         if dimensions == 0 {
-            return Ok(Texts { count: 0, rest: &[] });
+            return Ok(Texts { rest: &[] });
         }
         let (count, rest) = number(rest.get(8..).ok_or_else(unexpected)?)?;
-        let texts = Texts {
-            count: usize::try_from(count).map_err(|_| unexpected())?,
-            rest: rest.get(4..).ok_or_else(unexpected)?,
-        };
-        if dimensions != 1 || texts.iter().count() != texts.count {
+        let texts = Texts { rest: rest.get(4..).ok_or_else(unexpected)? };
+        if dimensions != 1 || i32::try_from(texts.iter().count()) != Ok(count) {
             return Err(unexpected());
         }
         Ok(texts)
-    }
-
-    /// How many.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
     }
 
     /// Each of them.
@@ -184,8 +168,7 @@ mod tests {
         bytes.extend("ü".as_bytes());
         let texts = Texts::of(&bytes).unwrap();
         assert_eq!(texts.iter().collect::<Vec<_>>(), ["a", "ü"]);
-        assert_eq!(texts.len(), 2);
-        assert!(Texts::of(&[0; 12]).unwrap().is_empty());
+        assert_eq!(Texts::of(&[0; 12]).unwrap().iter().count(), 0);
         for cut in [0, 3, 8, 21, bytes.len() - 1] {
             assert!(Texts::of(&bytes[..cut]).is_err(), "{cut}");
         }
