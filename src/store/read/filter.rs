@@ -32,7 +32,8 @@ pub struct Filter {
 }
 
 /// `$1` … `$14`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
-/// statement is planned. A reader's own condition follows at the comment. `from` is `audit.events`, or a function that has all that can match, and goes by indexes.
+/// statement is planned. A reader's own condition follows at the comment. `from` is `audit.events`, or a function that has
+/// all that can match, and goes by indexes.
 macro_rules! filtered {
     ($from:literal) => {
         concat!(
