@@ -146,6 +146,38 @@ async fn a_clock_that_is_wrong_drops_nothing() -> Result<()> {
     Ok(())
 }
 
+/// As if a daemon whose clock is behind had stored events into a partition after that was looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_late_into_a_partition_is_not_dropped_with_it() -> Result<()> {
+    let (scene, mut sql) = with_history("4d").await?;
+    let mut holding_up = scene.sql().await?;
+    let mut held_up = holding_up.begin().await?;
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('audit.ensure_partition', 0))")
+        .execute(&mut *held_up)
+        .await?;
+    let mut expiring = scene.sql().await?;
+    let late = async {
+        let counted = "select count(*) from pg_stat_activity where datname = current_database()
+                          and query like '%from audit.expire%' and wait_event = 'PgSleep'";
+        scene.counts(1, counted).await?;
+        sqlx::query("update audit.batches set committed_at = now() where first_seq = -1000")
+            .execute(&mut sql)
+            .await?;
+        anyhow::Ok(held_up.rollback().await?)
+    };
+    let (outcome, late) = tokio::join!(expire(&mut expiring, "0"), late);
+    late?;
+    assert_eq!(outcome?, "dropped");
+    assert_eq!(scene.number("select count(*) from audit.events where seq < -995").await?, 5);
+    assert_eq!(
+        scene.number("select count(*) from audit.events where seq between -900 and -895").await?,
+        0
+    );
+    assert_eq!(expire(&mut expiring, "0").await?, "rejections");
+    assert_eq!(expire(&mut expiring, "0").await?, "held");
+    Ok(())
+}
+
 /// Does this to the partition that holds now, whose name it finds at `%I`.
 async fn to_the_present_one(sql: &mut PgConnection, what: &[&str]) -> Result<()> {
     for what in what {
