@@ -27,7 +27,7 @@ const BESIDE_RATE: u32 = 200;
 /// How long the last event may take.
 const LIMIT: Duration = Duration::from_secs(20);
 /// What is asked for how often: seldom enough to cost little, often enough to see a millisecond.
-const PAUSE: Duration = Duration::from_micros(200);
+const PAUSE: Duration = Duration::from_micros(50);
 /// The same where events are many and their batches few.
 const LONGER_PAUSE: Duration = Duration::from_millis(1);
 
