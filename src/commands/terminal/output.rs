@@ -93,9 +93,13 @@ impl Output {
     /// Writes what is left, and waits until the reader has left the pager.
     ///
     /// # Errors
-    /// It cannot be written; a reader that has seen enough is [`io::ErrorKind::BrokenPipe`].
+    /// It cannot be written, or `$PAGER` is no program; a reader that has seen enough is [`io::ErrorKind::BrokenPipe`].
     pub fn close(mut self) -> io::Result<()> {
-        self.flush()
+        self.flush()?;
+        match &mut self.sink {
+            Sink::Stdout(_) => Ok(()),
+            Sink::Pager(pager) => pager.end(),
+        }
     }
 }
 
@@ -103,15 +107,14 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.sink {
             Sink::Stdout(stdout) => stdout.write(bytes),
-            Sink::Pager(Pager { input: Some(input), .. }) => input.write(bytes),
-            Sink::Pager(Pager { input: None, .. }) => Err(io::ErrorKind::BrokenPipe.into()),
+            Sink::Pager(pager) => pager.pass(|input| input.write(bytes)),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.sink {
             Sink::Stdout(stdout) => stdout.flush(),
-            Sink::Pager(pager) => pager.input.as_mut().map_or(Ok(()), Write::flush),
+            Sink::Pager(pager) => pager.pass(Write::flush),
         }
     }
 }
@@ -142,6 +145,36 @@ impl Pager {
         // nothing better to do where there can be none.
         let _ = signals::leave_interrupts_to_others();
         Some(Pager { input, child })
+    }
+
+    /// Passes something on to it. Where it has gone, it tells whether it was ever there.
+    fn pass<T>(
+        &mut self,
+        what: impl FnOnce(&mut BufWriter<ChildStdin>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let passed = match &mut self.input {
+            Some(input) => what(input),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        if passed.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            self.end()?;
+        }
+        passed
+    }
+
+    /// Tells it that there is no more, and waits until it has ended.
+    fn end(&mut self) -> io::Result<()> {
+        // Dropped without writing what is left in it: that went, or cannot go.
+        if let Some(input) = self.input.take() {
+            let _ = input.into_parts();
+        }
+        match self.child.wait()?.code() {
+            // What a shell says of a program that it does not find, or may not run.
+            Some(126 | 127) => Err(io::Error::other(
+                "the pager cannot be run: correct PAGER, or ask for none by --no-pager",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -104,6 +104,16 @@ async fn a_pager_is_used_at_a_terminal_only() -> Result<()> {
     // One that goes at once has seen enough; the usual one ends by itself where all fits.
     let (status, _) = scene.asks_at_a_terminal(120, &[("PAGER", "true")], &["events"])?;
     assert_eq!(status, 0);
+    // One that is not there has seen nothing.
+    for format in ["table", "json"] {
+        let arguments = ["events", "--format", format];
+        let (status, screen) =
+            scene.asks_at_a_terminal(120, &[("PAGER", "no-such-pager --x")], &arguments)?;
+        assert!(
+            status == 74 && screen.contains("correct PAGER, or ask for none by --no-pager"),
+            "{screen}"
+        );
+    }
     let (status, screen) = scene.asks_at_a_terminal(120, &[], &["events"])?;
     assert!(status == 0 && screen.contains("a.rather") && screen.contains('…'), "{screen}");
     Ok(())
