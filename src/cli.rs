@@ -43,6 +43,8 @@ pub enum Command {
     Stats(commands::stats::Options),
     /// Draw what led to an event, and what followed from it
     Trace(commands::trace::Options),
+    /// Publish events of the history again: to a queue, to an exchange, or to where they came from
+    Replay(Box<commands::replay::Options>),
     /// List the partitions of the history: spans, sizes, and when retention drops them
     Partitions(commands::partitions::Options),
     /// Show when events were recorded without a break, and the holes with their causes
@@ -94,6 +96,7 @@ Exit status:
    0  a clean stop: everything in hand was committed and acked
    1  a failure, said in the last line of the log; of commands that read: nothing matched
    2  the command line is wrong
+   4  of replay: some events are in no queue
   69  of commands that read: the database is away, refuses, or has another schema
   70  a part of the daemon, or a command that reads, died (a panic)
   74  of commands that read: the output cannot be written
@@ -218,6 +221,7 @@ mod tests {
             exit::CLEAN,
             exit::FAILURE,
             exit::USAGE,
+            exit::UNDELIVERED,
             exit::UNAVAILABLE,
             exit::DIED,
             exit::OUTPUT,

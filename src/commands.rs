@@ -23,6 +23,7 @@ pub mod overview;
 pub mod partitions;
 mod print;
 pub mod reading;
+pub mod replay;
 pub mod run;
 pub mod settings;
 pub mod show;
@@ -58,11 +59,7 @@ where
     };
     let handle = logs.handle();
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(WORKERS)
-            .enable_all()
-            .thread_stack_size(WORKER_STACK)
-            .build()?;
+        let runtime = runtime()?;
         let outcome = runtime.block_on(command(config, handle));
         runtime.shutdown_timeout(LAST_THREADS);
         outcome
@@ -76,6 +73,15 @@ where
         // The panic hook has logged it.
         Err(_) => ExitCode::from(exit::DIED),
     }
+}
+
+/// Threads that the AMQP client can work on.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .thread_stack_size(WORKER_STACK)
+        .build()
 }
 
 fn prepare(flags: &Flags, environment: &Environment) -> anyhow::Result<(Config, Logs)> {

@@ -12,6 +12,7 @@ pub mod config;
 pub mod event;
 pub mod exit;
 pub mod pipeline;
+pub mod replay;
 pub mod signals;
 pub mod store;
 pub mod supervisor;

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use bloodbank_audit::allocator;
 use bloodbank_audit::cli::{Cli, Command};
-use bloodbank_audit::commands::{reading::with_answer, with_runtime};
+use bloodbank_audit::commands::{
+    reading::{with_answer, with_broker},
+    with_runtime,
+};
 use bloodbank_audit::config::Environment;
 
 fn main() -> ExitCode {
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
         Command::Show(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Stats(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Trace(options) => with_answer(&flags, &environment, |config| options.run(config)),
+        Command::Replay(options) => with_broker(&flags, &environment, |config| options.run(config)),
         Command::Partitions(options) => {
             with_answer(&flags, &environment, |config| options.run(config))
         }

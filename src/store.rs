@@ -22,6 +22,7 @@ mod migrations;
 mod partitions;
 mod read;
 mod rejections;
+mod replays;
 mod retention;
 mod rows;
 mod writer;
@@ -39,8 +40,11 @@ pub use inventory::{
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use partitions::{Found, Mended};
 pub use read::{
-    Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader, Rejected, Relative,
-    Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
+    Arrival, Arrivals, Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader,
+    Rejected, Relative, Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
+};
+pub use replays::{
+    NewReplay, NotResumed, Progress, RecordedReplay, ReplayLog, ReplayState, recorded_replays,
 };
 pub use retention::{Expired, Upkeep};
 pub use writer::Writer;

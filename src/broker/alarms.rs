@@ -43,6 +43,12 @@ pub struct Alarms<'a> {
 }
 
 impl<'a> Alarms<'a> {
+    /// For whoever publishes, until `ended` is cancelled.
+    #[must_use]
+    pub fn for_publisher(settings: &'a Settings, ended: CancellationToken) -> Alarms<'a> {
+        Alarms::new(settings, ended)
+    }
+
     /// `ended` says that the session has ended.
     pub(super) fn new(settings: &'a Settings, ended: CancellationToken) -> Alarms<'a> {
         Alarms { settings, ended, line: None, known: None }

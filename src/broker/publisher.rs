@@ -1,7 +1,7 @@
 //! Publishing with confirms, many in flight.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -24,14 +24,27 @@ pub struct Publisher {
     channel: Channel,
     ending: Ending,
     unconfirmed: Unconfirmed,
+    returned: Arc<Mutex<VecDeque<Returned>>>,
     /// Publishes so far: the broker numbers them in the order in which they are sent.
     published: tokio::sync::Mutex<u64>,
 }
 
 /// The broker's answer to one publish, to be awaited.
+#[derive(Debug)]
 pub struct Confirmation {
     answer: oneshot::Receiver<bool>,
     ending: Ending,
+}
+
+/// A message that no queue was bound for, and that was to be put into one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Returned {
+    /// The broker's words.
+    pub cause: String,
+    /// The routing key it was published with.
+    pub routing_key: String,
+    /// The properties it was published with.
+    pub properties: Properties,
 }
 
 impl Confirmation {
@@ -40,9 +53,10 @@ impl Confirmation {
     /// # Errors
     /// The connection ended before an answer: the message may have been taken or not.
     pub async fn taken(self) -> Result<bool, Fault> {
-        self.answer
-            .await
-            .map_err(|_| Fault::new(Kind::Unreachable, format!("no confirm: {}", self.ending)))
+        self.answer.await.map_err(|_| match self.ending.said() {
+            Some(said) => Fault::of_reply(said.code, &format!("no confirm: {}", said.text)),
+            None => Fault::new(Kind::Unreachable, format!("no confirm: {}", self.ending)),
+        })
     }
 }
 
@@ -58,7 +72,12 @@ impl Publisher {
         let failed = |error| Fault::of_call("opening a channel to publish on", &ending, &error);
         let channel = connection.open_channel(None).await.map_err(failed)?;
         let unconfirmed = Unconfirmed::new();
-        let confirms = Confirms { ending: ending.clone(), unconfirmed: unconfirmed.clone() };
+        let returned = Arc::default();
+        let confirms = Confirms {
+            ending: ending.clone(),
+            unconfirmed: unconfirmed.clone(),
+            returned: Arc::clone(&returned),
+        };
         channel.register_callback(confirms).await.map_err(failed)?;
         channel.confirm_select(ConfirmSelectArguments::default()).await.map_err(failed)?;
         Ok(Publisher {
@@ -66,6 +85,7 @@ impl Publisher {
             channel,
             ending,
             unconfirmed,
+            returned,
             published: tokio::sync::Mutex::new(0),
         })
     }
@@ -81,9 +101,50 @@ impl Publisher {
         properties: &Properties,
         body: Vec<u8>,
     ) -> Result<Confirmation, Fault> {
+        let to = BasicPublishArguments::new(exchange, routing_key);
+        self.send(to, properties, body).await
+    }
+
+    /// The same for a message that is to be in a queue: where none is bound for it, it is among those that
+    /// [`Publisher::returned`] gives before its confirmation says that it was taken.
+    ///
+    /// # Errors
+    /// As [`Publisher::publish`].
+    pub async fn publish_mandatory(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: &Properties,
+        body: Vec<u8>,
+    ) -> Result<Confirmation, Fault> {
+        let to = BasicPublishArguments::new(exchange, routing_key).mandatory(true).finish();
+        self.send(to, properties, body).await
+    }
+
+    /// What came back since this was asked last, in the order in which it was published.
+    pub fn returned(&self) -> VecDeque<Returned> {
+        std::mem::take(&mut *self.returned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the broker has ended the channel, or the connection, and said why.
+    pub fn is_over(&self) -> bool {
+        self.ending.said().is_some()
+    }
+
+    /// Longest frame in bytes that the broker takes: properties and headers have to fit into one.
+    pub fn frame_max(&self) -> u32 {
+        self.connection.frame_max()
+    }
+
+    async fn send(
+        &self,
+        to: BasicPublishArguments,
+        properties: &Properties,
+        body: Vec<u8>,
+    ) -> Result<Confirmation, Fault> {
         let properties = convert::basic_properties(properties)
             .map_err(|error| Fault::new(Kind::Clash, error.to_string()))?;
-        for (what, name) in [("exchange", exchange), ("routing key", routing_key)] {
+        for (what, name) in [("exchange", &to.exchange), ("routing key", &to.routing_key)] {
             if name.len() > u8::MAX.into() {
                 return Err(Fault::new(
                     Kind::Clash,
@@ -95,10 +156,7 @@ impl Publisher {
         let mut published = self.published.lock().await;
         *published += 1;
         self.unconfirmed.add(*published, sender);
-        let sent = self
-            .channel
-            .basic_publish(properties, body, BasicPublishArguments::new(exchange, routing_key))
-            .await;
+        let sent = self.channel.basic_publish(properties, body, to).await;
         drop(published);
         sent.map_err(|error| Fault::of_call("publishing", &self.ending, &error))?;
         Ok(Confirmation { answer, ending: self.ending.clone() })
@@ -157,6 +215,8 @@ impl Unconfirmed {
 struct Confirms {
     ending: Ending,
     unconfirmed: Unconfirmed,
+    /// No longer than what is unconfirmed, as long as somebody takes what came back before an answer.
+    returned: Arc<Mutex<VecDeque<Returned>>>,
 }
 
 impl Drop for Confirms {
@@ -192,5 +252,17 @@ impl ChannelCallback for Confirms {
         self.unconfirmed.answer(nack.delivery_tag(), nack.multiple(), false);
     }
 
-    async fn publish_return(&mut self, _: &Channel, _: Return, _: BasicProperties, _: Vec<u8>) {}
+    async fn publish_return(
+        &mut self,
+        _: &Channel,
+        back: Return,
+        properties: BasicProperties,
+        _: Vec<u8>,
+    ) {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner).push_back(Returned {
+            cause: format!("{} {}", back.reply_code(), back.reply_text()),
+            routing_key: back.routing_key().clone(),
+            properties: convert::properties(&properties),
+        });
+    }
 }

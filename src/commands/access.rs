@@ -90,7 +90,7 @@ pub fn filter_json(filter: &Filter) -> Map<String, Value> {
 }
 
 /// Who runs this process: its name where the machine's list of users has it, and its number.
-fn os_user() -> String {
+pub fn os_user() -> String {
     let Ok(process) = std::fs::metadata("/proc/self") else { return "unknown".to_owned() };
     let uid = process.uid().to_string();
     let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 mod columns;
 mod csv;
-mod filters;
+pub mod filters;
 mod follow;
 mod object;
 mod table;

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::LAST_THREADS;
+use super::{LAST_THREADS, WORKER_STACK, runtime};
 use crate::{
+    broker,
     config::{Config, ConfigError, Environment, Flags, redact},
     exit, store,
 };
@@ -76,22 +77,64 @@ pub fn timeout(text: &str) -> Result<Duration, String> {
     }
 }
 
+impl From<Found> for u8 {
+    fn from(found: Found) -> u8 {
+        match found {
+            Found::Something => exit::CLEAN,
+            Found::Nothing => exit::NOTHING,
+        }
+    }
+}
+
 /// Configuration, then the runtime, then the command; what fails is said on stderr, once.
-pub fn with_answer<F, R>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
+pub fn with_answer<F, R, T>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
 where
     F: FnOnce(Config) -> R,
-    R: Future<Output = anyhow::Result<Found>>,
+    R: Future<Output = anyhow::Result<T>>,
+    T: Into<u8>,
 {
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| -> anyhow::Result<Found> {
+    answer(|| {
         let config = Config::load(flags, environment)?.config;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let outcome = runtime.block_on(command(config));
         runtime.shutdown_timeout(LAST_THREADS);
         outcome
-    }));
+    })
+}
+
+/// The same for a command that talks to a broker, whose client works beside it, and takes header tables apart level by
+/// level.
+pub fn with_broker<F, R, T>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
+where
+    F: FnOnce(Config) -> R + Send,
+    R: Future<Output = anyhow::Result<T>>,
+    T: Into<u8>,
+{
+    let work = || {
+        answer(|| {
+            let config = Config::load(flags, environment)?.config;
+            let runtime = runtime()?;
+            let outcome = runtime.block_on(command(config));
+            runtime.shutdown_timeout(LAST_THREADS);
+            outcome
+        })
+    };
+    let ended = std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(WORKER_STACK);
+        thread.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
+    });
+    match ended {
+        Ok(Ok(code)) => code,
+        // The panic hook has said it.
+        Ok(Err(_)) => ExitCode::from(exit::DIED),
+        Err(error) => answer(|| -> anyhow::Result<Found> { Err(error.into()) }),
+    }
+}
+
+fn answer<T: Into<u8>>(command: impl FnOnce() -> anyhow::Result<T>) -> ExitCode {
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(command));
     ExitCode::from(match outcome {
-        Ok(Ok(Found::Something)) => exit::CLEAN,
-        Ok(Ok(Found::Nothing)) => exit::NOTHING,
+        Ok(Ok(answer)) => answer.into(),
         Ok(Err(error)) => {
             let code = code(&error);
             if code != exit::CLEAN {
@@ -118,7 +161,10 @@ fn code(error: &anyhow::Error) -> u8 {
             store::ReadError::Condition(_) => exit::USAGE,
             store::ReadError::Fault(_) | store::ReadError::Schema(_) => exit::UNAVAILABLE,
         }
-    } else if error.is::<store::Fault>() || error.is::<store::MigrationError>() {
+    } else if error.is::<store::Fault>()
+        || error.is::<store::MigrationError>()
+        || error.is::<broker::Fault>()
+    {
         exit::UNAVAILABLE
     } else if let Some(error) = error.downcast_ref::<io::Error>() {
         // `| head` has seen enough.

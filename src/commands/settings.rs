@@ -7,7 +7,7 @@ use bytesize::ByteSize;
 use crate::{
     backoff::Backoff,
     broker::{self, Address, Topology},
-    config::{self, Config},
+    config::{self, AmqpUrl, Config},
     event::{Envelope, Overrides},
     pipeline::{Bounds, Limits, Rules},
     store, supervisor,
@@ -56,9 +56,18 @@ fn broker(config: &Config) -> broker::Settings {
     }
 }
 
+/// How to open a session with another broker, or with the same.
+pub fn broker_at(config: &Config, address: Address) -> broker::Settings {
+    broker::Settings { address, ..broker(config) }
+}
+
 /// Where the broker is.
-fn address(config: &Config) -> Address {
-    let url = &config.rabbitmq.url;
+pub fn address(config: &Config) -> Address {
+    address_of(&config.rabbitmq.url, config)
+}
+
+/// Where the broker of that URL is.
+pub fn address_of(url: &AmqpUrl, config: &Config) -> Address {
     Address {
         host: url.host.clone(),
         port: url.port,

@@ -40,6 +40,33 @@ pub struct Properties {
     pub cluster_id: Option<String>,
 }
 
+impl Properties {
+    /// Bytes that they take on the wire: the payload of the content header's frame.
+    #[must_use]
+    pub fn wire_size(&self) -> usize {
+        // Class, weight, length of the body, flags.
+        const FIXED: usize = 2 + 2 + 8 + 2;
+        let texts = [
+            &self.content_type,
+            &self.content_encoding,
+            &self.correlation_id,
+            &self.reply_to,
+            &self.expiration,
+            &self.message_id,
+            &self.message_type,
+            &self.user_id,
+            &self.app_id,
+            &self.cluster_id,
+        ];
+        let texts: usize = texts.into_iter().flatten().map(|text| 1 + text.len()).sum();
+        let headers =
+            self.headers.as_ref().map_or(0, |headers| wire::encode_table(headers.iter()).len());
+        let octets =
+            usize::from(self.delivery_mode.is_some()) + usize::from(self.priority.is_some());
+        FIXED + texts + headers + octets + self.timestamp.map_or(0, |_| 8)
+    }
+}
+
 /// A header's value with its AMQP type, one variant a field tag that RabbitMQ knows.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FieldValue {

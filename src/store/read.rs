@@ -1,6 +1,7 @@
 //! Reading the history: in one snapshot, read only, and as rows come.
 
 mod alike;
+mod arrivals;
 mod column;
 mod condition;
 mod context;
@@ -22,6 +23,7 @@ use super::{
     migrations,
 };
 
+pub use arrivals::{Arrival, Arrivals};
 pub use column::Column;
 pub use context::{Place, Relative};
 pub use events::{Order, Selection};

@@ -34,6 +34,7 @@ mod nothing_spins;
 mod one_place;
 mod outages;
 mod own_rules;
+mod replay;
 mod retention;
 mod roles;
 mod schema;

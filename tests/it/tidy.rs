@@ -18,6 +18,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("broker", &["event"]),
     ("store", &["event"]),
+    ("replay", &["backoff", "broker", "event", "signals", "store"]),
     ("pipeline", &["backoff", "broker", "event", "store"]),
     ("supervisor", &["backoff", "broker", "event", "pipeline", "signals", "store"]),
 ];

@@ -9,7 +9,7 @@ use crate::{
 const LONGEST: usize = 1000;
 
 /// Which events. All that is given has to hold.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Which events")]
 pub struct Filters {
     /// Of these types: a topic pattern, such as llm.prompt.* or llm.#

@@ -1,0 +1,68 @@
+//! Who would receive it, and whether that is meant.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use crate::{
+    commands::{overview::grouped, reading::Misuse, settings, terminal::visible},
+    config::Config,
+    replay::{Places, Target, To},
+};
+
+/// Whom a replay reaches, as far as that is known, in words.
+pub fn audience(config: &Config, target: &Target) -> String {
+    match &target.to {
+        To::Queue(queue) => format!("the queue '{queue}' alone"),
+        To::Exchange(_) | To::Original if reaches_the_bus(config, target) => format!(
+            "every queue that is bound there for these routing keys; among them '{}' of this daemon (bound with {}), which \
+             knows its own replays, and every consumer of the bus",
+            config.rabbitmq.queue,
+            config.rabbitmq.bindings.join(", ")
+        ),
+        To::Exchange(_) | To::Original => {
+            "every queue that is bound there for these routing keys; `rabbitmqctl list_bindings` tells which those are"
+                .to_owned()
+        }
+    }
+}
+
+/// Whether it goes where the daemon's own queue is bound.
+fn reaches_the_bus(config: &Config, target: &Target) -> bool {
+    let here = settings::address(config).to_string() == target.broker;
+    match &target.to {
+        To::Queue(queue) => here && *queue == config.rabbitmq.queue,
+        To::Exchange(exchange) => here && *exchange == config.rabbitmq.exchange,
+        To::Original => true,
+    }
+}
+
+/// Asks where consumers of the bus would receive it.
+///
+/// # Errors
+/// The answer is no, or nobody can be asked.
+pub fn ask(config: &Config, target: &Target, places: &Places, matched: i64) -> Result<(), Misuse> {
+    if !reaches_the_bus(config, target) {
+        return Ok(());
+    }
+    let what =
+        format!("{} event(s) go to {target}: {}", grouped(matched), audience(config, target));
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(Misuse(format!(
+            "{what}. Where nobody can be asked, --yes says that this is meant; --dry-run says what it would be"
+        )));
+    }
+    let mut stderr = io::stderr();
+    // A closed stderr leaves nobody to ask, and then the answer is no.
+    let _ = write!(
+        stderr,
+        "{}\nas user '{}'. Go on? [y/N] ",
+        visible(&what),
+        places.broker.address.user
+    );
+    let _ = stderr.flush();
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    match (read, answer.trim()) {
+        (Ok(_), "y" | "Y" | "yes") => Ok(()),
+        _ => Err(Misuse("nothing is replayed".to_owned())),
+    }
+}

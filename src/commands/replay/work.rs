@@ -1,0 +1,75 @@
+//! A replay at work: who looks on, what stops it, and what it came to.
+
+use anyhow::Context as _;
+use uuid::Uuid;
+
+use super::{Options, Status, look_on::LookOn, say, summary::Summary};
+use crate::{
+    commands::access::{Noted, Purpose},
+    config::Config,
+    replay::{self, Ended, Job, Outcome, Places, Report},
+    signals::{Listener, Stop},
+    store::ReplayLog,
+};
+
+impl Options {
+    /// Works on it until it ends, and says how it did.
+    pub async fn work(
+        &self,
+        places: &Places,
+        job: Job,
+        matched: i64,
+        log: ReplayLog,
+        report: Report,
+        noted: Noted,
+    ) -> anyhow::Result<Status> {
+        let stop = Stop::new();
+        let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+        let look_on = LookOn::new(matched, job.progress.settled());
+        look_on.begins(&job);
+        let outcome = replay::run(&job, places, log, report, &stop, &look_on).await;
+        drop(listener);
+        let left_out = look_on.end();
+        let Outcome { ended, progress, unnoted } = &outcome;
+        if let Some(failure) = unnoted {
+            say(&format!(
+                "how far it has come is not on record, so that --resume may publish up to {} events again: {failure}",
+                replay::WINDOW
+            ));
+        }
+        let settled = progress.settled() - job.progress.settled();
+        if let Err(error) = noted.end(u64::try_from(settled).unwrap_or_default()).await {
+            say(&format!("{error:#}"));
+        }
+        let status = match ended {
+            Ended::Finished if progress.undelivered() > 0 => Status::Undelivered,
+            Ended::Finished => Status::Done,
+            Ended::Stopped | Ended::CutShort => Status::Stopped,
+            Ended::Failed(replay::Failure::Report(_)) => Status::Unreported,
+            Ended::Failed(failure) => {
+                say(&failure.to_string());
+                Status::Unavailable
+            }
+        };
+        let summary = Summary {
+            job: &job,
+            outcome: &outcome,
+            matched,
+            left_out,
+            report: self.report.as_deref(),
+        };
+        summary.write(self.json)?;
+        Ok(status)
+    }
+}
+
+/// Leaves a row in the access log, as events leave the history.
+pub async fn noted(
+    config: &Config,
+    command: &str,
+    id: Uuid,
+    mut filter: serde_json::Map<String, serde_json::Value>,
+) -> anyhow::Result<Noted> {
+    filter.insert("replay".to_owned(), id.to_string().into());
+    Noted::begin(config, Purpose::Export, command, filter).await
+}

@@ -1,0 +1,235 @@
+//! Sessions with the broker, one after the other, until all is settled.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Failure, Job, Places, Watcher,
+    carried::Carried,
+    ledger::Ledger,
+    outgoing::Rules,
+    patience::Patience,
+    publish::{InFlight, Publishing},
+    report::Report,
+    select::{self, Rooms, WINDOW},
+    settle::{Left, Settling},
+    target::To,
+};
+use crate::{
+    broker::{self, Alarm, Alarms, Fault, Kind, Lookout, Publisher},
+    store::Arrivals,
+};
+
+/// Events that were read and wait for their pace.
+const READ_AHEAD: usize = 256;
+
+/// What sessions are made of.
+pub struct Sessions<'a, W> {
+    pub job: &'a Job,
+    pub places: &'a Places,
+    pub ledger: &'a Ledger,
+    pub rooms: &'a Rooms,
+    pub report: &'a mut Report,
+    /// Nothing more is to be published.
+    pub stop: &'a CancellationToken,
+    pub watcher: &'a W,
+}
+
+/// How a session ended.
+enum End {
+    /// Each event is settled.
+    Complete,
+    /// It was told to.
+    Stopped,
+    /// The broker did not take some events.
+    Nacked,
+    /// It was lost.
+    Lost(Fault),
+}
+
+impl<W: Watcher> Sessions<'_, W> {
+    /// Publishes until each event is settled, or until it is told to stop; tells whether each is.
+    ///
+    /// # Errors
+    /// Something has to be mended first.
+    pub async fn run(mut self) -> Result<bool, Failure> {
+        let mut carried = Carried::default();
+        let mut patience = Patience::new(self.places.patience);
+        let mut away = false;
+        loop {
+            let before = self.ledger.progress();
+            let fault = match self.session(&mut carried).await? {
+                End::Complete => return Ok(true),
+                End::Stopped => return Ok(false),
+                End::Nacked => {
+                    carried.in_vain += 1;
+                    if carried.in_vain == 1 {
+                        self.watcher.say(
+                            "the broker does not take what is published; trying on another channel, in case it is the \
+                             channel's fault",
+                        );
+                    }
+                    None
+                }
+                End::Lost(fault) => {
+                    // Nothing can be published to the only exchange that there is.
+                    if fault.kind == Kind::Refused && self.job.target.to != To::Original {
+                        return Err(Failure::Broker(fault));
+                    }
+                    Some(fault)
+                }
+            };
+            if self.ledger.progress() != before {
+                patience.renew();
+                if std::mem::take(&mut away) {
+                    self.watcher.say("the broker was back for a while");
+                }
+            }
+            let Some(delay) = patience.next() else {
+                return Err(Failure::Broker(fault.unwrap_or_else(never_taken)));
+            };
+            if let Some(fault) = fault.filter(|fault| fault.kind == Kind::Unreachable)
+                && !std::mem::replace(&mut away, true)
+            {
+                self.watcher.say(&format!("{fault}; connecting again"));
+            }
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(false),
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
+    }
+
+    /// One session: from the first event that is not settled on.
+    async fn session(&mut self, carried: &mut Carried) -> Result<End, Failure> {
+        let (address, limit) = (&self.places.broker.address, self.places.broker.connect_timeout);
+        let name = format!("{} replay {}", self.places.broker.connection_name, self.job.id);
+        let publisher = match Publisher::open(address, &name, limit).await {
+            Ok(publisher) => publisher,
+            Err(fault) => return Ok(End::Lost(self.not_opened(fault))),
+        };
+        let lookout = Lookout::open(address, &format!("{name}, looking"), limit).await;
+        let mut lookout = match lookout {
+            Ok(lookout) => lookout,
+            Err(fault) => {
+                publisher.close().await;
+                return Ok(End::Lost(self.not_opened(fault)));
+            }
+        };
+        let end = self.with(&publisher, &mut lookout, carried).await;
+        lookout.close().await;
+        publisher.close().await;
+        end
+    }
+
+    /// What is refused while the broker starts may be granted a moment later.
+    fn not_opened(&self, fault: Fault) -> Fault {
+        Fault { kind: Kind::Unreachable, ..fault }
+    }
+
+    async fn with(
+        &mut self,
+        publisher: &Publisher,
+        lookout: &mut Lookout,
+        carried: &mut Carried,
+    ) -> Result<End, Failure> {
+        let progress = self.ledger.progress();
+        let limit = self.job.most.map(|most| most - progress.settled());
+        let arrivals = Arrivals { after: progress.reached, limit, ..self.job.arrivals.clone() };
+        let rules = Rules {
+            replay: self.job.id,
+            target: self.job.target.clone(),
+            user: self.places.broker.address.user.clone(),
+            frame_max: usize::try_from(publisher.frame_max()).unwrap_or(usize::MAX),
+        };
+        let (halt, over) = (self.stop.child_token(), CancellationToken::new());
+        let (read, to_publish) = mpsc::channel(READ_AHEAD);
+        let (published, to_settle) = mpsc::channel(WINDOW);
+        let in_flight = InFlight::default();
+        let publishing = Publishing {
+            job: self.job,
+            rules: &rules,
+            publisher,
+            lookout,
+            in_flight: &in_flight,
+            halt: &halt,
+            watcher: self.watcher,
+        };
+        let mut found = carried.of_answers();
+        let settling = Settling {
+            publisher,
+            in_flight: &in_flight,
+            halt: &halt,
+            ledger: self.ledger,
+            report: self.report,
+        };
+        let feed = async {
+            tokio::select! {
+                biased;
+                () = over.cancelled() => Ok(()),
+                fed = select::feed(self.places, arrivals, self.rooms, read, self.watcher) => fed,
+            }
+        };
+        let publish = async {
+            let outcome = publishing.run(to_publish, published, carried).await;
+            over.cancel();
+            outcome
+        };
+        let settle = async {
+            let settled = settling.run(to_settle, &mut found).await;
+            halt.cancel();
+            settled
+        };
+        let ended = CancellationToken::new();
+        let listen = listen(self.watcher, &self.places.broker, &ended);
+        let work = async {
+            let work = tokio::join!(feed, publish, settle);
+            ended.cancel();
+            work
+        };
+        let ((fed, published, settled), ()) = tokio::join!(work, listen);
+        let Left { nacked, lost, fault } = settled.map_err(Failure::Report)?;
+        carried.learn(found);
+        let fault = fault.or(published.err());
+        if let Some(fault) = &fault {
+            carried.lost(&lost, fault);
+        }
+        fed?;
+        Ok(match fault {
+            Some(fault) => End::Lost(fault),
+            None if self.stop.is_cancelled() => End::Stopped,
+            None if nacked => End::Nacked,
+            None => End::Complete,
+        })
+    }
+}
+
+/// Says when the broker has an alarm, under which it takes nothing, and when that is over.
+async fn listen(watcher: &impl Watcher, broker: &broker::Settings, ended: &CancellationToken) {
+    let mut alarms = Alarms::for_publisher(broker, ended.clone());
+    let mut raised = false;
+    while let Some(alarm) = alarms.change(ended).await {
+        match alarm {
+            Alarm::Raised { cause } => {
+                raised = true;
+                watcher.say(&format!(
+                    "the broker has an alarm ({cause}) and takes nothing until that is over; waiting"
+                ));
+            }
+            Alarm::Over if raised => {
+                raised = false;
+                watcher.say("the broker's alarm is over");
+            }
+            Alarm::Over | Alarm::Unheard { .. } => {}
+        }
+    }
+    alarms.close().await;
+}
+
+fn never_taken() -> Fault {
+    Fault {
+        kind: Kind::Unreachable,
+        message: "the broker does not take what is published".to_owned(),
+    }
+}

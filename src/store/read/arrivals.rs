@@ -1,0 +1,220 @@
+//! Events in the order of their arrival, from any of them on: how a replay reads them.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use time::OffsetDateTime;
+
+use super::{Column, Filter, ReadError, Reader, Row, Value, fault, filter::filtered};
+use crate::store::{Fault, link::answered};
+
+/// Where an event stands in the order of arrival. No two have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Arrival {
+    /// When it was received.
+    pub received_at: OffsetDateTime,
+    /// Its number.
+    pub seq: i64,
+}
+
+impl Arrival {
+    /// Before every event.
+    pub const BEFORE_ALL: Arrival =
+        Arrival { received_at: time::macros::datetime!(-4712-01-01 00:00 UTC), seq: 0 };
+
+    /// The time; none before all events.
+    pub(in crate::store) fn known_time(self) -> Option<OffsetDateTime> {
+        (self != Arrival::BEFORE_ALL).then_some(self.received_at)
+    }
+
+    /// That of a row.
+    ///
+    /// # Errors
+    /// The row is none of `audit.events`.
+    pub fn of(row: &Row) -> Result<Arrival, Fault> {
+        match (row.value(Column::ReceivedAt)?, row.value(Column::Seq)?) {
+            (Some(Value::Time(received_at)), Some(Value::Number(seq))) => {
+                Ok(Arrival { received_at, seq })
+            }
+            _ => Err(Fault::misconfigured("an event of audit.events has no time of arrival")),
+        }
+    }
+}
+
+/// Which events, in the order of their arrival.
+#[derive(Debug, Clone)]
+pub struct Arrivals {
+    /// What they have to be.
+    pub filter: Filter,
+    /// Those that were chosen one by one, of which those that fit the filter are meant; where there are none, the filter
+    /// alone chooses.
+    pub chosen: Option<Vec<Arrival>>,
+    /// Only those after this one.
+    pub after: Arrival,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
+/// `$15`, `$16`: the event before. Partitions are left out by its time alone.
+macro_rules! arrivals {
+    ($what:literal, $from:literal, $order:literal) => {
+        concat!(
+            $what,
+            filtered!($from),
+            " and ($15::timestamptz is null or (e.received_at >= $15 and (e.received_at, e.seq) > ($15, $16)))",
+            $order
+        )
+    };
+}
+/// The columns in the order of [`Column`].
+macro_rules! events {
+    ($from:literal) => {
+        arrivals!(
+            "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
+                    e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
+                    case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
+                    case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
+            $from,
+            " order by e.received_at, e.seq limit $17"
+        )
+    };
+}
+macro_rules! chosen {
+    ($macro:ident) => {
+        $macro!(
+            "(select o.* from unnest($18::timestamptz[], $19::int8[]) c (at, seq)
+                cross join lateral (select i.* from audit.events i where i.received_at = c.at and i.seq = c.seq offset 0) o)"
+        )
+    };
+}
+/// Numbers of parameters are those of the events, so that both are bound alike.
+macro_rules! number {
+    ($from:literal) => {
+        arrivals!(
+            "select count(*) from (select e.seq",
+            $from,
+            " and $13::bool is not null and $14::bool is not null limit $17) e"
+        )
+    };
+}
+
+const EVENTS: &str = events!("audit.events");
+const NUMBER: &str = number!("audit.events");
+const CHOSEN: &str = chosen!(events);
+const CHOSEN_NUMBER: &str = chosen!(number);
+
+impl Reader {
+    /// Hands each of these events to `each`, with its body and its length, in the order of their arrival, as they come;
+    /// tells whether all were handed out. Where `each` says that it has had enough, or fails, no more is read.
+    ///
+    /// # Errors
+    /// A [`ReadError`], or that of `each`.
+    pub async fn arrivals<E: From<ReadError>>(
+        &mut self,
+        arrivals: &Arrivals,
+        bodies: bool,
+        mut each: impl AsyncFnMut(&Row) -> Result<bool, E>,
+    ) -> Result<bool, E> {
+        let condition = self.condition(&arrivals.filter).await?;
+        // It takes as long as whoever takes them.
+        self.let_statements_take(Duration::ZERO).await?;
+        let statement = if arrivals.chosen.is_some() { CHOSEN } else { EVENTS };
+        let query = match &condition {
+            Some(condition) => condition.query(statement),
+            None => sqlx::query(statement),
+        };
+        let timeout = self.timeout;
+        let failed = |error| match &condition {
+            Some(condition) => condition.fault(error, timeout, statement),
+            None => fault::of_reading(error, timeout),
+        };
+        let query = arrivals.bind(query, bodies);
+        let mut rows = query.persistent(false).fetch(&mut self.connection);
+        while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
+            if !each(&Row(row)).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How many of these events there are.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn number(&mut self, arrivals: &Arrivals) -> Result<i64, ReadError> {
+        let condition = self.condition(&arrivals.filter).await?;
+        let statement = if arrivals.chosen.is_some() { CHOSEN_NUMBER } else { NUMBER };
+        let query = match &condition {
+            Some(condition) => condition.query(statement),
+            None => sqlx::query(statement),
+        };
+        let timeout = self.timeout;
+        let failed = |error| match &condition {
+            Some(condition) => condition.fault(error, timeout, statement),
+            None => fault::of_reading(error, timeout),
+        };
+        let query = arrivals.bind(query, false);
+        let counted = query.persistent(false).fetch_one(&mut self.connection);
+        let row = answered(timeout.saturating_add(super::SLACK), counted).await.map_err(failed)?;
+        sqlx::Row::try_get(&row, 0).map_err(failed)
+    }
+
+    /// Where each event of these ids stands, in order: of an id all that was stored under it. And the ids under which
+    /// nothing is.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn arrivals_of(
+        &mut self,
+        ids: &[String],
+    ) -> Result<(Vec<Arrival>, Vec<String>), ReadError> {
+        let query = sqlx::query_as(
+            "select c.id, e.received_at, e.seq
+               from unnest($1::text[]) c (id)
+               left join lateral (select o.received_at, o.seq from audit.event(c.id) o) e on true
+              order by e.received_at, e.seq",
+        );
+        let found: Vec<(String, Option<OffsetDateTime>, Option<i64>)> =
+            self.all(query.bind(ids)).await?;
+        let mut arrivals = Vec::with_capacity(found.len());
+        let mut missing = Vec::new();
+        for (id, received_at, seq) in found {
+            match received_at.zip(seq) {
+                Some((received_at, seq)) => arrivals.push(Arrival { received_at, seq }),
+                None => missing.push(id),
+            }
+        }
+        arrivals.dedup();
+        Ok((arrivals, missing))
+    }
+}
+
+impl Arrivals {
+    fn bind<'q>(
+        &'q self,
+        query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
+        bodies: bool,
+    ) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
+        let query = self.filter.bind(query).bind(bodies).bind(true);
+        let query = query.bind(self.after.known_time()).bind(self.after.seq).bind(self.limit);
+        match &self.chosen {
+            Some(chosen) => query
+                .bind(chosen.iter().map(|one| one.received_at).collect::<Vec<_>>())
+                .bind(chosen.iter().map(|one| one.seq).collect::<Vec<_>>()),
+            None => query,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_has_its_place() {
+        for statement in [EVENTS, NUMBER, CHOSEN, CHOSEN_NUMBER] {
+            assert_eq!(statement.matches("/* and */").count(), 1);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! What reaches no queue is counted, listed, and makes the exit status 4.
+
+use amqprs::FieldValue as Theirs;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::{YESTERDAY, bind, history, numbers, queue, quorum_queue, replays, taken};
+use crate::support::{Bed, Scene};
+
+/// Replays with a report: the status, the summary, and the lines of the report.
+fn reported(scene: &Scene, arguments: &[&str]) -> Result<(i32, Value, Vec<Value>)> {
+    let directory = tempfile::tempdir()?;
+    let report = directory.path().join("report.ndjson");
+    let path = report.to_str().context("a path")?;
+    let answer = replays(scene, &[arguments, &["--json", "--report", path]].concat())?;
+    let lines = std::fs::read_to_string(&report)?;
+    let lines = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let summary = serde_json::from_slice(&answer.stdout).with_context(|| format!("{answer:?}"))?;
+    Ok((answer.status, summary, lines))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_queue_is_bound_for_is_listed() -> Result<()> {
+    let scene = history(Bed::shared().await?, 100).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let exchange = scene.exchange();
+    let daemonless =
+        replays(&scene, &[&YESTERDAY[..], &["--to-exchange", &exchange, "--yes"]].concat())?;
+    daemonless.refuses(69, "NOT_FOUND");
+    let prefix = format!("{}.", scene.name);
+    bind(&scene, &queue, "amq.topic", &format!("{prefix}kind.*.seen")).await?;
+    // One key in ten has a fourth word.
+    let arguments =
+        [&YESTERDAY[..], &["--to-exchange", "amq.topic", "--key-prefix", &prefix]].concat();
+    let (status, summary, lines) = reported(&scene, &arguments)?;
+    assert_eq!(status, 4);
+    assert_eq!((&summary["confirmed"], &summary["unroutable"]), (&90.into(), &10.into()));
+    assert_eq!(taken(&scene, &queue).await?.len(), 90);
+    assert_eq!(lines.len(), 10);
+    for line in &lines {
+        assert_eq!(
+            (&line["outcome"], &line["reason"]),
+            (&"unroutable".into(), &"312 NO_ROUTE".into())
+        );
+        assert!(line["routing_key"].as_str().unwrap().ends_with(".again"), "{line}");
+        assert!(line["id"].is_string() && line["received_at"].is_string(), "{line}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_full_queue_does_not_take_is_listed() -> Result<()> {
+    let scene = history(Bed::shared().await?, 30).await?;
+    let limit = [("x-max-length", Theirs::l(10)), ("x-overflow", "reject-publish".into())];
+    let full = queue(&scene, "full", &limit).await?;
+    let arguments = [&YESTERDAY[..], &["--to-queue", &full]].concat();
+    let (status, summary, lines) = reported(&scene, &arguments)?;
+    assert_eq!(status, 4);
+    assert_eq!((&summary["confirmed"], &summary["nacked"]), (&10.into(), &20.into()));
+    assert_eq!(numbers(&taken(&scene, &full).await?)?, (1..=10).collect::<Vec<_>>());
+    let seqs: Vec<_> = lines.iter().map(|line| line["seq"].as_i64().unwrap()).collect();
+    assert_eq!(seqs, (11..=30).collect::<Vec<_>>());
+    assert!(lines.iter().all(|line| line["outcome"] == "nacked"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_published_is_named_with_the_way_out() -> Result<()> {
+    let scene = history(Bed::shared().await?, 12).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let mut sql = scene.sql().await?;
+    sqlx::query("update audit.events set properties = '{\"user_id\": \"somebody\"}' where seq = 3")
+        .execute(&mut sql)
+        .await?;
+    let arguments = [&YESTERDAY[..], &["--to-queue", &queue]].concat();
+    let (status, summary, lines) = reported(&scene, &arguments)?;
+    assert_eq!((status, &summary["refused"]), (4, &1.into()));
+    assert!(lines[0]["reason"].as_str().unwrap().contains("--without-user-id"), "{lines:?}");
+    assert_eq!(taken(&scene, &queue).await?.len(), 11);
+    let (status, _, lines) = reported(&scene, &[&arguments[..], &["--without-user-id"]].concat())?;
+    assert_eq!((status, lines.len()), (0, 0));
+    assert_eq!(numbers(&taken(&scene, &queue).await?)?, (1..=12).collect::<Vec<_>>());
+
+    // Their exchange is not on this broker.
+    let original = [&YESTERDAY[..], &["--to-original", "--yes"]].concat();
+    let (status, summary, lines) = reported(&scene, &original)?;
+    assert_eq!((status, &summary["refused"]), (4, &12.into()));
+    assert!(lines[0]["reason"].as_str().unwrap().contains("no exchange 'made'"), "{lines:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_time_to_live_that_has_passed_is_left_out_with_a_word() -> Result<()> {
+    let scene = history(Bed::shared().await?, 5).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let mut sql = scene.sql().await?;
+    sqlx::query("update audit.events set properties = '{\"expiration\": \"1000\"}' where seq = 2")
+        .execute(&mut sql)
+        .await?;
+    let answer = replays(&scene, &[&YESTERDAY[..], &["--to-queue", &queue]].concat())?;
+    assert_eq!(answer.status, 0, "{answer:?}");
+    assert!(answer.text().contains("1 event(s) went without their expiration"), "{answer:?}");
+    assert_eq!(numbers(&taken(&scene, &queue).await?)?, [1, 2, 3, 4, 5]);
+    Ok(())
+}
