@@ -8,6 +8,7 @@ mod delivery;
 mod envelope;
 mod properties;
 mod rejection;
+pub mod replayed;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use delivery::{Delivery, DeliveryTag};
 pub use envelope::{Envelope, Expects, InvalidSelector, Overrides, Preset, PropertyName, Selector};
 pub use properties::{FieldValue, InvalidProperties, Properties, RecordedProperties};
 pub use rejection::{Reason, Rejection};
+pub use replayed::header_text;
 
 /// A delivery understood: the message itself, and what its envelope says about it.
 ///

@@ -22,6 +22,7 @@ mod migrations;
 mod partitions;
 mod read;
 mod rejections;
+mod replayed;
 mod replays;
 mod retention;
 mod rows;

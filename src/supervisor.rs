@@ -98,6 +98,7 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
         events = tally.events(),
         conflicts = tally.conflicts(),
         duplicates = tally.duplicates(),
+        replays = tally.replays(),
         rejections = tally.rejections(),
         unparsable = tally.unparsable(),
         "stopped"

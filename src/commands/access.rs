@@ -83,6 +83,7 @@ pub fn filter_json(filter: &Filter) -> Map<String, Value> {
         ("until", time(filter.until)),
         ("malformed", flag(filter.malformed)),
         ("conflict", flag(filter.conflict)),
+        ("replays", flag(filter.replays)),
         ("where", text(&filter.condition)),
     ];
     let set = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));

@@ -57,6 +57,9 @@ pub struct Options {
     /// Write new events as they commit, from now or --since on, until --limit of them were written or a signal ends it
     #[arg(long, short = 'F', conflicts_with_all = ["count", "until", "order"])]
     follow: bool,
+    /// Show replays that came back, too: each as the event that it is, received then
+    #[arg(long, conflicts_with = "follow")]
+    replays: bool,
     /// How long PostgreSQL may take to find the next event; with --where or --count, all of them
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = reading::timeout)]
     timeout: Duration,
@@ -150,7 +153,7 @@ impl Options {
     /// # Errors
     /// What is asked for makes no sense, cannot be read, or cannot be written.
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
-        let filter = self.filters.filter()?;
+        let filter = Filter { replays: self.replays, ..self.filters.filter()? };
         let settings = settings::store(&config)?;
         if self.count {
             let mut reader = Reader::open(&settings, self.timeout).await?;

@@ -40,6 +40,8 @@ pub enum Defect {
     CorrelationIdsUnusable,
     /// The exchange's name or the routing key holds U+0000; see [`column_text`](super::column_text).
     NulInAddress,
+    /// It says that it is a replay, and is none on record, or not of a stored event with these bytes.
+    NotAReplay,
 }
 
 impl Defect {
@@ -63,6 +65,7 @@ impl Defect {
             Defect::SourceUnusable => "source-unusable",
             Defect::CorrelationIdsUnusable => "correlation-ids-unusable",
             Defect::NulInAddress => "nul-in-address",
+            Defect::NotAReplay => "not-a-replay",
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Tally {
     conflicts: AtomicU64,
     duplicates: AtomicU64,
     rejections: AtomicU64,
+    replays: AtomicU64,
     unparsable: AtomicU64,
 }
 
@@ -53,6 +54,7 @@ impl Tally {
             (&self.conflicts, commit.conflicts()),
             (&self.duplicates, commit.duplicates()),
             (&self.rejections, commit.rejections()),
+            (&self.replays, commit.replays()),
         ] {
             total.fetch_add(u64::try_from(more).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -66,6 +68,11 @@ impl Tally {
     /// Events stored whose id was stored before with other content.
     pub fn conflicts(&self) -> u64 {
         self.conflicts.load(Ordering::Relaxed)
+    }
+
+    /// Deliveries of replays.
+    pub fn replays(&self) -> u64 {
+        self.replays.load(Ordering::Relaxed)
     }
 
     /// Deliveries of events that were stored already.

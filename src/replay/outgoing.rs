@@ -1,7 +1,5 @@
 //! From a stored event to the message that is published for it.
 
-use std::collections::BTreeMap;
-
 use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
@@ -9,26 +7,7 @@ use super::{
     select::Selected,
     target::{Target, To},
 };
-use crate::event::{FieldValue, Properties};
-
-/// Headers that a replay adds. What an event had under these names it has no more.
-pub mod header {
-    /// Which replay.
-    pub const REPLAY: &str = "x-replay-id";
-    /// When it was published again, as RFC 3339.
-    pub const REPLAYED_AT: &str = "x-replayed-at";
-    /// When the daemon received the event, as RFC 3339, to the microsecond.
-    pub const RECEIVED_AT: &str = "x-original-received-at";
-    /// The exchange that the event was published to.
-    pub const EXCHANGE: &str = "x-original-exchange";
-    /// The routing key that it was published with, where it is another one now.
-    pub const ROUTING_KEY: &str = "x-original-routing-key";
-    /// The message id that it had, where it has a fresh one.
-    pub const MESSAGE_ID: &str = "x-original-message-id";
-}
-
-/// By this header the broker sends copies to more keys, which through the default exchange are other queues.
-const CC: &str = "CC";
+use crate::event::{FieldValue, Properties, replayed::header};
 
 /// Longest name in AMQP, in bytes.
 const LONGEST: usize = 255;
@@ -97,7 +76,10 @@ impl Rules {
                 .as_deref()
                 .is_some_and(|expiration| is_over(expiration, arrival.received_at, now)),
             copies: matches!(self.target.to, To::Queue(_))
-                && properties.headers.as_ref().is_some_and(|headers| headers.contains_key(CC)),
+                && properties
+                    .headers
+                    .as_ref()
+                    .is_some_and(|headers| headers.contains_key(header::CC)),
         };
         if left_out.expiration {
             properties.expiration = None;
@@ -106,7 +88,7 @@ impl Rules {
         let received_at = rfc3339(arrival.received_at);
         let headers = properties.headers.get_or_insert_default();
         if left_out.copies {
-            headers.remove(CC);
+            headers.remove(header::CC);
         }
         let mut add = |name: &str, value: String| {
             headers.insert(name.to_owned(), FieldValue::String(value));
@@ -170,24 +152,14 @@ pub fn rfc3339(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The text of a header.
-#[must_use]
-pub fn header_text<'a>(
-    headers: Option<&'a BTreeMap<String, FieldValue>>,
-    name: &str,
-) -> Option<&'a str> {
-    match headers?.get(name)? {
-        FieldValue::String(text) => Some(text),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use time::macros::datetime;
 
     use super::*;
-    use crate::store::Arrival;
+    use crate::{event::header_text, store::Arrival};
 
     const NOW: OffsetDateTime = datetime!(2026-01-02 00:00 UTC);
 

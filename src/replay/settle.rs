@@ -8,12 +8,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     carried::Carried,
     ledger::{Ledger, Settled},
-    outgoing::{header, header_text},
     publish::{Answer, Flight, InFlight, Mark},
     report::Report,
 };
 use crate::{
     broker::{Fault, Publisher, Returned},
+    event::{header_text, replayed::header},
     store::Arrival,
 };
 

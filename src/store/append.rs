@@ -1,5 +1,7 @@
 //! Appending a batch: one statement where nothing is in its way, a transaction that looks first where something is.
 
+use std::collections::HashMap;
+
 use sqlx::{Connection, PgConnection, Postgres, Transaction, postgres::PgDatabaseError};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -11,9 +13,10 @@ use super::{
     dedupe::{self, Ids, Verdict},
     link::{Link, answered},
     rejections::Rejections,
+    replayed::{self, Replays, Said},
     rows::Rows,
 };
-use crate::event::{Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
+use crate::event::{Defect, Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
 
 /// How an attempt ended that PostgreSQL answered.
 pub(super) enum Outcome {
@@ -40,7 +43,8 @@ pub(super) async fn at_once(
         rows.push(entry.event(), None);
     }
     if rows.are_copied(link) {
-        return in_a_transaction(link, key, first_seq, &rows, &Rejections::default(), 0).await;
+        let parts = Parts { rows, ..Parts::default() };
+        return in_a_transaction(link, key, first_seq, &parts).await;
     }
     let columns = Columns::of(rows.iter());
     let statement = sqlx::query(concat!(
@@ -77,19 +81,55 @@ pub(super) async fn compared(
     since: OffsetDateTime,
     rejected_body: usize,
 ) -> Result<Outcome, Fault> {
+    let said = replayed::recognise(link, entries).await?;
     let verdicts = dedupe::compare(link, entries, ids, since).await?;
-    let mut rows = Rows::default();
-    let mut rejections = Rejections::keeping(rejected_body);
-    let mut duplicates = 0;
-    for (entry, verdict) in entries.iter().zip(verdicts) {
-        match (entry, verdict) {
-            (Entry::Rejection(rejection), _) => rejections.push(rejection),
-            (Entry::Event(event), Verdict::New) => rows.push(event, None),
-            (Entry::Event(event), Verdict::Conflict(digest)) => rows.push(event, Some(digest)),
-            (Entry::Event(_), Verdict::Duplicate) => duplicates += 1,
+    let flagged: HashMap<usize, Event> = said
+        .iter()
+        .filter(|(_, said)| **said == Said::Nothing)
+        .filter_map(|(&place, _)| match entries.get(place) {
+            Some(Entry::Event(event)) => Some((place, not_a_replay(event))),
+            _ => None,
+        })
+        .collect();
+    let rejections = Rejections::keeping(rejected_body);
+    let mut parts = Parts { rejections, ..Parts::default() };
+    for ((place, entry), verdict) in entries.iter().enumerate().zip(verdicts) {
+        let event = match entry {
+            Entry::Rejection(rejection) => {
+                parts.rejections.push(rejection);
+                continue;
+            }
+            Entry::Event(event) => event,
+        };
+        if let Some(Said::Replay(original)) = said.get(&place) {
+            parts.replays.push(&event.delivery, *original);
+            continue;
+        }
+        let event = flagged.get(&place).unwrap_or(event);
+        match verdict {
+            Verdict::New => parts.rows.push(event, None),
+            Verdict::Conflict(digest) => parts.rows.push(event, Some(digest)),
+            Verdict::Duplicate => parts.duplicates += 1,
         }
     }
-    in_a_transaction(link, key, first_seq, &rows, &rejections, duplicates).await
+    in_a_transaction(link, key, first_seq, &parts).await
+}
+
+/// The event with a flag: its header could otherwise be used to hide it.
+fn not_a_replay(event: &Event) -> Event {
+    let mut event = event.clone();
+    event.defects.push(Defect::NotAReplay);
+    event.defects.sort_unstable();
+    event
+}
+
+/// What a batch comes to.
+#[derive(Default)]
+struct Parts<'a> {
+    rows: Rows<'a>,
+    rejections: Rejections<'a>,
+    replays: Replays<'a>,
+    duplicates: usize,
 }
 
 /// The header first. It settles a batch in doubt: it is a duplicate if the earlier attempt committed, and where that
@@ -98,15 +138,15 @@ async fn in_a_transaction(
     link: &mut Link,
     key: HeaderKey,
     first_seq: i64,
-    rows: &Rows<'_>,
-    rejections: &Rejections<'_>,
-    duplicates: usize,
+    parts: &Parts<'_>,
 ) -> Result<Outcome, Fault> {
+    let Parts { rows, rejections, replays, duplicates } = parts;
     let commit = Commit {
         events: rows.len(),
         conflicts: rows.conflicts(),
-        duplicates,
+        duplicates: *duplicates,
         rejections: rejections.len(),
+        replays: replays.len(),
     };
     let patience = link.patience;
     let copied = rows.are_copied(link);
@@ -135,6 +175,9 @@ async fn in_a_transaction(
     }
     if rejections.len() > 0 {
         answered(patience, rejections.insert(key).execute(&mut *transaction)).await?;
+    }
+    if replays.len() > 0 {
+        answered(patience, replays.insert(key).execute(&mut *transaction)).await?;
     }
     // A trigger or a constraint of the user's own may be deferred to this.
     answered(patience, transaction.commit()).await.map_err(Fault::of_rows)?;
@@ -206,8 +249,8 @@ async fn insert_header(
     let (received_from, received_to) = rows.received();
     let inserted = sqlx::query(
         "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes,
-             received_from, received_to)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             received_from, received_to, replays)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          on conflict (lane, number) do nothing",
     )
     .bind(key.lane)
@@ -220,6 +263,7 @@ async fn insert_header(
     .bind(rows.body_bytes())
     .bind(received_from)
     .bind(received_to)
+    .bind(count(commit.replays))
     .execute(&mut **transaction)
     .await?;
     Ok(inserted.rows_affected() == 1)
@@ -230,8 +274,9 @@ async fn committed_before(
     connection: &mut PgConnection,
     key: HeaderKey,
 ) -> Result<Commit, sqlx::Error> {
-    let (events, conflicts, duplicates, rejections): (i32, i32, i32, i32) = sqlx::query_as(
-        "select events, conflicts, duplicates, rejections from audit.batches where lane = $1 and number = $2",
+    type Header = (i32, i32, i32, i32, i32);
+    let (events, conflicts, duplicates, rejections, replays): Header = sqlx::query_as(
+        "select events, conflicts, duplicates, rejections, replays from audit.batches where lane = $1 and number = $2",
     )
     .bind(key.lane)
     .bind(key.number)
@@ -243,6 +288,7 @@ async fn committed_before(
         conflicts: number(conflicts),
         duplicates: number(duplicates),
         rejections: number(rejections),
+        replays: number(replays),
     })
 }
 

@@ -13,12 +13,13 @@ pub struct Commit {
     pub(super) conflicts: usize,
     pub(super) duplicates: usize,
     pub(super) rejections: usize,
+    pub(super) replays: usize,
 }
 
 impl Commit {
     /// Of a transaction without any entry.
     pub(super) const EMPTY: Commit =
-        Commit { events: 0, conflicts: 0, duplicates: 0, rejections: 0 };
+        Commit { events: 0, conflicts: 0, duplicates: 0, rejections: 0, replays: 0 };
 
     /// Events stored, conflicts included.
     pub fn events(&self) -> usize {
@@ -33,6 +34,11 @@ impl Commit {
     /// Deliveries of events that were stored already.
     pub fn duplicates(&self) -> usize {
         self.duplicates
+    }
+
+    /// Deliveries of replays recorded.
+    pub fn replays(&self) -> usize {
+        self.replays
     }
 
     /// Rejections recorded.

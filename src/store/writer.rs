@@ -10,6 +10,7 @@ use super::{
     batch::HeaderKey,
     dedupe::{self, Ids},
     lane::Lane,
+    replayed,
 };
 use crate::event::{Delivery, now};
 
@@ -149,6 +150,7 @@ impl Writer {
         let events_only = batch.entries().iter().all(|entry| matches!(entry, Entry::Event(_)));
         let looks_first = before.is_some()
             || !events_only
+            || replayed::any_said(batch.entries())
             || match elsewhere {
                 None => false,
                 Some(since) => {

@@ -351,6 +351,6 @@ struct Settled {
 impl Settled {
     fn of(tally: &Tally) -> Settled {
         let recorded = tally.events() + tally.rejections();
-        Settled { all: recorded + tally.duplicates(), recorded }
+        Settled { all: recorded + tally.duplicates() + tally.replays(), recorded }
     }
 }

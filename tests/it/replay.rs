@@ -1,5 +1,6 @@
 //! `bloodbank-audit replay`: the events of the history go back onto a bus, as they were, and all of them.
 
+mod coming_back;
 mod dry_run;
 mod killed;
 mod outages;

@@ -57,6 +57,7 @@ impl Filters {
             until,
             malformed: self.malformed,
             conflict: self.conflict,
+            replays: false,
             condition: self.condition,
         })
     }

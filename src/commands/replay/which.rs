@@ -172,6 +172,7 @@ pub fn recorded(replay: &RecordedReplay) -> anyhow::Result<Arrivals> {
         until: time("until")?,
         malformed: flag("malformed"),
         conflict: flag("conflict"),
+        replays: false,
         condition: text("where"),
     };
     let limit = None;

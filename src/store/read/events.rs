@@ -78,6 +78,8 @@ fn statement(filter: &Filter, selection: Selection) -> &'static str {
         }
         (From::Events | From::Type, Order::Newest) => newest!("audit.events"),
         (From::Events | From::Type, Order::Oldest) => oldest!("audit.events"),
+        (From::WithReplays, Order::Newest) => newest!("audit.events_and_replays"),
+        (From::WithReplays, Order::Oldest) => oldest!("audit.events_and_replays"),
         (From::Id, Order::Newest) => newest!("audit.event(coalesce($8::text, $9))"),
         (From::Id, Order::Oldest) => oldest!("audit.event(coalesce($8::text, $9))"),
         (From::Correlation, Order::Newest) => newest!("audit.caused_by($10)"),
@@ -88,6 +90,7 @@ fn statement(filter: &Filter, selection: Selection) -> &'static str {
 fn counting(filter: &Filter) -> &'static str {
     match filter.from() {
         From::Events | From::Type => count!("audit.events"),
+        From::WithReplays => count!("audit.events_and_replays"),
         From::Id => count!("audit.event(coalesce($8::text, $9))"),
         From::Correlation => count!("audit.caused_by($10)"),
     }

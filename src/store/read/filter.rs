@@ -27,6 +27,8 @@ pub struct Filter {
     pub malformed: bool,
     /// Only conflicts.
     pub conflict: bool,
+    /// Replays that came back, too, as the events that they are, received then.
+    pub replays: bool,
     /// A condition in SQL, of the columns of `audit.events`.
     pub condition: Option<String>,
 }
@@ -98,6 +100,8 @@ pub(super) enum From {
     Correlation,
     /// The newest of a type.
     Type,
+    /// `audit.events_and_replays`.
+    WithReplays,
 }
 
 impl Filter {
@@ -112,6 +116,7 @@ impl Filter {
             && !self.conflict
             && self.condition.is_none();
         match self {
+            Filter { replays: true, .. } => From::WithReplays,
             Filter { id: Some(_), .. } => From::Id,
             Filter { correlation: Some(_), .. } => From::Correlation,
             Filter { event_type: Some(pattern), .. } if alone && !is_wild(pattern) => From::Type,

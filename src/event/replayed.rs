@@ -1,0 +1,127 @@
+//! Deliveries that say they are a replay: of which event, and whether they are.
+
+use std::collections::BTreeMap;
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use uuid::Uuid;
+
+use super::{Delivery, FieldValue, Properties, RecordedProperties, column_text};
+
+/// Headers that a replay adds. What an event had under these names it has no more.
+pub mod header {
+    /// Which replay.
+    pub const REPLAY: &str = "x-replay-id";
+    /// When it was published again, as RFC 3339.
+    pub const REPLAYED_AT: &str = "x-replayed-at";
+    /// When the daemon received the event, as RFC 3339, to the microsecond.
+    pub const RECEIVED_AT: &str = "x-original-received-at";
+    /// The exchange that the event was published to.
+    pub const EXCHANGE: &str = "x-original-exchange";
+    /// The routing key that it was published with, where it is another one now.
+    pub const ROUTING_KEY: &str = "x-original-routing-key";
+    /// The message id that it had, where it has a fresh one.
+    pub const MESSAGE_ID: &str = "x-original-message-id";
+    /// By this header the broker sends copies to more keys. A replay to a queue lacks it.
+    pub const CC: &str = "CC";
+
+    /// All that are added.
+    pub const ADDED: [&str; 6] =
+        [REPLAY, REPLAYED_AT, RECEIVED_AT, EXCHANGE, ROUTING_KEY, MESSAGE_ID];
+}
+
+/// What a delivery says that it is a replay of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Which replay.
+    pub replay: Uuid,
+    /// When the event was received.
+    pub received_at: OffsetDateTime,
+}
+
+impl Delivery {
+    /// Whether it says that it is a replay, in whatever words. Costs next to nothing where it has no headers.
+    #[must_use]
+    pub fn says_replay(&self) -> bool {
+        self.properties.headers.as_ref().is_some_and(|headers| headers.contains_key(header::REPLAY))
+    }
+
+    /// What it says that it is a replay of; none where it says so in words that no replay uses.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        let text = |name| header_text(self.properties.headers.as_ref(), name);
+        Some(Claim {
+            replay: Uuid::try_parse(text(header::REPLAY)?).ok()?,
+            received_at: OffsetDateTime::parse(text(header::RECEIVED_AT)?, &Rfc3339).ok()?,
+        })
+    }
+
+    /// Whether it is a replay of this stored event: the same body, routing key and properties, but for what a replay adds
+    /// or leaves out.
+    #[must_use]
+    pub fn is_replay_of(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        recorded: &RecordedProperties,
+        body: &[u8],
+    ) -> bool {
+        let headers = self.properties.headers.as_ref();
+        let original_key = header_text(headers, header::ROUTING_KEY).unwrap_or(&self.routing_key);
+        let original_exchange = header_text(headers, header::EXCHANGE);
+        body == self.body
+            && column_text(original_key) == routing_key
+            && original_exchange.map(column_text).as_deref() == Some(exchange)
+            && self.has_the_properties_of(&recorded.properties)
+    }
+
+    fn has_the_properties_of(&self, stored: &Properties) -> bool {
+        let mut mine = self.properties.clone();
+        let mut stored = stored.clone();
+        if let Some(id) = header_text(mine.headers.as_ref(), header::MESSAGE_ID) {
+            mine.message_id = Some(id.to_owned());
+        } else if mine.message_id.is_some() && stored.message_id.is_none() {
+            // A fresh one, where there was none.
+            mine.message_id = None;
+        }
+        // A replay leaves these out where they would be in its way.
+        if mine.user_id.is_none() {
+            stored.user_id = None;
+        }
+        let copies = |properties: &Properties| {
+            properties.headers.as_ref().is_some_and(|headers| headers.contains_key(header::CC))
+        };
+        let without_copies = !copies(&mine);
+        for properties in [&mut mine, &mut stored] {
+            let headers = properties.headers.get_or_insert_default();
+            headers.retain(|name, _| {
+                !header::ADDED.contains(&name.as_str()) && !(without_copies && name == header::CC)
+            });
+        }
+        let identity = |properties: Properties| {
+            RecordedProperties { properties, ..RecordedProperties::default() }.identity_json()
+        };
+        let (mine_has_none, mut mine, mut stored) = (mine.expiration.is_none(), mine, stored);
+        if mine_has_none {
+            stored.expiration = None;
+        }
+        // What the broker wrote about its own dead-lettering is no part of it, and holds an expiration.
+        for properties in [&mut mine, &mut stored] {
+            if mine_has_none && let Some(headers) = &mut properties.headers {
+                headers.remove("x-death");
+            }
+        }
+        identity(mine) == identity(stored)
+    }
+}
+
+/// The text of a header.
+#[must_use]
+pub fn header_text<'a>(
+    headers: Option<&'a BTreeMap<String, FieldValue>>,
+    name: &str,
+) -> Option<&'a str> {
+    match headers?.get(name)? {
+        FieldValue::String(text) => Some(text),
+        _ => None,
+    }
+}
