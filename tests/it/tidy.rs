@@ -247,7 +247,9 @@ fn every_test_that_the_documents_name_exists() {
         .collect();
     let files: BTreeSet<&str> = tests.iter().filter_map(|name| name.split("::").next()).collect();
     let mut named = 0;
-    for document in ["README.md", "ARCHITECTURE.md", "docs/guarantees.md", "docs/sql.md"] {
+    for document in
+        ["README.md", "ARCHITECTURE.md", "docs/guarantees.md", "docs/sql.md", "docs/replay.md"]
+    {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for word in text.split('`').skip(1).step_by(2) {
             let is_test = word.split_once("::").is_some_and(|(file, _)| files.contains(file));
