@@ -94,20 +94,18 @@ impl Delivery {
         for properties in [&mut mine, &mut stored] {
             let headers = properties.headers.get_or_insert_default();
             headers.retain(|name, _| {
-                !header::ADDED.contains(&name.as_str()) && !(without_copies && name == header::CC)
+                let added = header::ADDED.contains(&name.as_str());
+                !(added || without_copies && name == header::CC)
             });
         }
         let identity = |properties: Properties| {
             RecordedProperties { properties, ..RecordedProperties::default() }.identity_json()
         };
-        let (mine_has_none, mut mine, mut stored) = (mine.expiration.is_none(), mine, stored);
-        if mine_has_none {
+        if mine.expiration.is_none() {
+            // Nor does one that the broker noted when it dead-lettered the event.
             stored.expiration = None;
-        }
-        // What the broker wrote about its own dead-lettering is no part of it, and holds an expiration.
-        for properties in [&mut mine, &mut stored] {
-            if mine_has_none && let Some(headers) = &mut properties.headers {
-                headers.remove("x-death");
+            for headers in [&mut mine, &mut stored].map(|properties| &mut properties.headers) {
+                headers.get_or_insert_default().remove("x-death");
             }
         }
         identity(mine) == identity(stored)
@@ -123,5 +121,102 @@ pub fn header_text<'a>(
     match headers?.get(name)? {
         FieldValue::String(text) => Some(text),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    /// A stored event's properties, and a replay of it.
+    fn pair() -> (Properties, Delivery) {
+        let stored = Properties {
+            headers: Some(BTreeMap::from([("n".to_owned(), FieldValue::I16(1))])),
+            expiration: Some("1000".to_owned()),
+            user_id: Some("u".to_owned()),
+            message_id: Some("m".to_owned()),
+            ..Properties::default()
+        };
+        let mut properties = stored.clone();
+        let headers = properties.headers.get_or_insert_default();
+        for (name, value) in [
+            (header::REPLAY, "0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11"),
+            (header::RECEIVED_AT, "2026-01-01T00:00:00.000001Z"),
+            (header::EXCHANGE, "bus"),
+        ] {
+            headers.insert(name.to_owned(), FieldValue::String(value.to_owned()));
+        }
+        let delivery = Delivery {
+            tag: 1,
+            redelivered: false,
+            exchange: "other".to_owned(),
+            routing_key: "a.b".to_owned(),
+            properties,
+            body: b"body".to_vec(),
+            received_at: datetime!(2026-01-02 00:00 UTC),
+        };
+        (stored, delivery)
+    }
+
+    fn is_replay(delivery: &Delivery, properties: Properties) -> bool {
+        let recorded = RecordedProperties { properties, ..RecordedProperties::default() };
+        delivery.is_replay_of("bus", "a.b", &recorded, b"body")
+    }
+
+    #[test]
+    fn what_a_replay_adds_and_leaves_out_makes_no_difference() {
+        let (stored, delivery) = pair();
+        assert!(delivery.says_replay() && is_replay(&delivery, stored.clone()));
+        let claim = delivery.claim().unwrap();
+        assert_eq!(claim.received_at, datetime!(2026-01-01 00:00:00.000001 UTC));
+        let mut without = delivery.clone();
+        (without.properties.expiration, without.properties.user_id) = (None, None);
+        assert!(is_replay(&without, stored.clone()));
+        let mut fresh = delivery.clone();
+        fresh.properties.message_id = Some("fresh".to_owned());
+        assert!(!is_replay(&fresh, stored.clone()), "it does not say which it had");
+        let mut add = |name: &str, value: &str| {
+            let headers = fresh.properties.headers.get_or_insert_default();
+            headers.insert(name.to_owned(), FieldValue::String(value.to_owned()));
+        };
+        add(header::MESSAGE_ID, "m");
+        add(header::ROUTING_KEY, "a.b");
+        fresh.routing_key = "x.a.b".to_owned();
+        assert!(is_replay(&fresh, stored));
+    }
+
+    #[test]
+    fn anything_else_makes_one() {
+        let (stored, delivery) = pair();
+        let other = |change: &dyn Fn(&mut Delivery)| {
+            let mut other = delivery.clone();
+            change(&mut other);
+            is_replay(&other, stored.clone())
+        };
+        assert!(!other(&|d| d.body.push(b'x')));
+        assert!(!other(&|d| d.routing_key.push('x')));
+        assert!(!other(&|d| d.properties.priority = Some(1)));
+        assert!(!other(&|d| d.properties.expiration = Some("1".to_owned())));
+        assert!(!other(&|d| d.properties.user_id = Some("v".to_owned())));
+        assert!(!other(&|d| {
+            let headers = d.properties.headers.get_or_insert_default();
+            headers.insert("n".to_owned(), FieldValue::I32(1));
+        }));
+        assert!(!other(&|d| {
+            let headers = d.properties.headers.get_or_insert_default();
+            headers.remove(header::EXCHANGE);
+        }));
+    }
+
+    #[test]
+    fn words_that_no_replay_uses_are_no_claim() {
+        let (_, mut delivery) = pair();
+        let headers = delivery.properties.headers.get_or_insert_default();
+        headers.insert(header::REPLAY.to_owned(), FieldValue::I64(1));
+        assert!(delivery.says_replay() && delivery.claim().is_none());
+        delivery.properties.headers = None;
+        assert!(!delivery.says_replay());
     }
 }

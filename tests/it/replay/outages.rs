@@ -63,6 +63,16 @@ async fn a_replay_outlives_the_restart_of_either_side() -> Result<()> {
         replays(&scene, &["--resume", &last_replay(&scene).await?, "--rate", "1000000/s"])?;
     assert_eq!(resumed.status, 0, "{resumed:?}");
     each_in_order(&numbers(&taken(&scene, &queue).await?)?, 6000, WINDOW);
+
+    // An alarm holds it up, with a word, and no longer than it lasts.
+    let replay = begins(&scene, &arguments)?;
+    reaches(&scene, &queue, 100, &replay).await?;
+    bed.rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.00000001"]).await?;
+    replay.says("the broker has an alarm", 1).await?;
+    bed.rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    replay.says("the broker's alarm is over", 1).await?;
+    assert_eq!(replay.ends().await?, 0, "{:?}", replay.log());
+    assert_eq!(numbers(&taken(&scene, &queue).await?)?, (1..=6000).collect::<Vec<_>>());
     Ok(())
 }
 
