@@ -35,7 +35,7 @@ use crate::{
     store::{self, Arrivals, Progress, ReadError, ReplayLog, ReplayState},
 };
 
-pub use outgoing::{LeftOut, Outgoing, Rules, rfc3339};
+pub use outgoing::{LeftOut, Outgoing, Rules};
 pub use pace::Pace;
 pub use report::Report;
 pub use select::{Selected, WINDOW};

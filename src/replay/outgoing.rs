@@ -1,13 +1,13 @@
 //! From a stored event to the message that is published for it.
 
-use time::{Duration, OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{
     select::Selected,
     target::{Target, To},
 };
-use crate::event::{FieldValue, Properties, replayed::header};
+use crate::event::{FieldValue, Properties, replayed::header, rfc3339};
 
 /// Longest name in AMQP, in bytes.
 const LONGEST: usize = 255;
@@ -144,12 +144,6 @@ impl Rules {
 /// Whether a time to live in milliseconds has passed since then. What is no number the broker refuses by itself.
 fn is_over(expiration: &str, since: OffsetDateTime, now: OffsetDateTime) -> bool {
     expiration.parse().is_ok_and(|millis: i64| now - since >= Duration::milliseconds(millis))
-}
-
-/// A time as it stands in a header.
-#[must_use]
-pub fn rfc3339(at: OffsetDateTime) -> String {
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

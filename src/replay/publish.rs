@@ -228,7 +228,7 @@ impl<W: Watcher> Publishing<'_, W> {
         }
         self.watcher.left_out(left_out);
         let mark = Mark {
-            received_at: super::outgoing::rfc3339(arrival.received_at),
+            received_at: crate::event::rfc3339(arrival.received_at),
             message_id: properties.message_id.clone(),
             routing_key: key.clone(),
         };

@@ -8,8 +8,8 @@ use std::{
 
 use serde::Serialize;
 
-use super::{ledger::Settled, outgoing::rfc3339};
-use crate::store::Arrival;
+use super::ledger::Settled;
+use crate::{event::rfc3339, store::Arrival};
 
 /// A file of such lines. Each is written before the event counts as done, so that a process which is killed may repeat
 /// some, and lacks none.

@@ -250,8 +250,7 @@ impl ReplayLog {
 
     async fn connect(settings: &Settings, replay: Uuid) -> Result<ReplayLog, Fault> {
         let timeout = settings.statement_timeout.min(STATEMENT_TIMEOUT);
-        let connection = settings.connect(timeout).await?;
-        Ok(ReplayLog { link: Link::new(connection, timeout), replay, runner: Uuid::new_v4() })
+        Ok(ReplayLog { link: Link::open(settings, timeout).await?, replay, runner: Uuid::new_v4() })
     }
 
     /// Connects anew after a fault; false where another process has taken the replay up meanwhile.

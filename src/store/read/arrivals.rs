@@ -5,8 +5,14 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{Column, Filter, ReadError, Reader, Row, Value, fault, filter::filtered};
-use crate::store::{Fault, link::answered};
+use super::{
+    Column, Filter, ReadError, Reader, Row, Value, alike::Alike, events::columns, fault,
+    filter::filtered,
+};
+use crate::store::{
+    Fault,
+    link::{SLACK, answered},
+};
 
 /// Where an event stands in the order of arrival. No two have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,34 +61,30 @@ pub struct Arrivals {
     pub limit: Option<i64>,
 }
 
-/// `$15`, `$16`: the event before. Partitions are left out by its time alone.
+/// `$17`, `$18`: the event before. Partitions are left out by its time alone.
 macro_rules! arrivals {
     ($what:literal, $from:literal, $order:literal) => {
         concat!(
             $what,
             filtered!($from),
-            " and ($15::timestamptz is null or (e.received_at >= $15 and (e.received_at, e.seq) > ($15, $16)))",
+            " and ($17::timestamptz is null or (e.received_at >= $17 and (e.received_at, e.seq) > ($17, $18)))",
             $order
         )
     };
 }
-/// The columns in the order of [`Column`].
 macro_rules! events {
     ($from:literal) => {
-        arrivals!(
-            "select e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
-                    e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-                    case when $13::bool then e.payload end, case when $13::bool then e.body end, e.conflict_digest,
-                    case when $14::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end",
-            $from,
-            " order by e.received_at, e.seq limit $17"
+        concat!(
+            "select ",
+            columns!(),
+            arrivals!("", $from, " order by e.received_at, e.seq limit $19")
         )
     };
 }
 macro_rules! chosen {
     ($macro:ident) => {
         $macro!(
-            "(select o.* from unnest($18::timestamptz[], $19::int8[]) c (at, seq)
+            "(select o.* from unnest($20::timestamptz[], $21::int8[]) c (at, seq)
                 cross join lateral (select i.* from audit.events i where i.received_at = c.at and i.seq = c.seq offset 0) o)"
         )
     };
@@ -93,7 +95,7 @@ macro_rules! number {
         arrivals!(
             "select count(*) from (select e.seq",
             $from,
-            " and $13::bool is not null and $14::bool is not null limit $17) e"
+            " and $15::bool is not null and $16::bool is not null limit $19) e"
         )
     };
 }
@@ -116,6 +118,7 @@ impl Reader {
         mut each: impl AsyncFnMut(&Row) -> Result<bool, E>,
     ) -> Result<bool, E> {
         let condition = self.condition(&arrivals.filter).await?;
+        let alike = self.alike(&arrivals.filter, None).await?;
         // It takes as long as whoever takes them.
         self.let_statements_take(Duration::ZERO).await?;
         let statement = if arrivals.chosen.is_some() { CHOSEN } else { EVENTS };
@@ -128,7 +131,7 @@ impl Reader {
             Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),
         };
-        let query = arrivals.bind(query, bodies);
+        let query = arrivals.bind(query, &alike, bodies);
         let mut rows = query.persistent(false).fetch(&mut self.connection);
         while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
             if !each(&Row(row)).await? {
@@ -144,6 +147,7 @@ impl Reader {
     /// A [`ReadError`].
     pub async fn number(&mut self, arrivals: &Arrivals) -> Result<i64, ReadError> {
         let condition = self.condition(&arrivals.filter).await?;
+        let alike = self.alike(&arrivals.filter, None).await?;
         let statement = if arrivals.chosen.is_some() { CHOSEN_NUMBER } else { NUMBER };
         let query = match &condition {
             Some(condition) => condition.query(statement),
@@ -154,9 +158,9 @@ impl Reader {
             Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),
         };
-        let query = arrivals.bind(query, false);
+        let query = arrivals.bind(query, &alike, false);
         let counted = query.persistent(false).fetch_one(&mut self.connection);
-        let row = answered(timeout.saturating_add(super::SLACK), counted).await.map_err(failed)?;
+        let row = answered(timeout.saturating_add(SLACK), counted).await.map_err(failed)?;
         sqlx::Row::try_get(&row, 0).map_err(failed)
     }
 
@@ -194,9 +198,10 @@ impl Arrivals {
     fn bind<'q>(
         &'q self,
         query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
+        alike: &'q Alike,
         bodies: bool,
     ) -> sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments> {
-        let query = self.filter.bind(query).bind(bodies).bind(true);
+        let query = self.filter.bind(query, alike).bind(bodies).bind(true);
         let query = query.bind(self.after.known_time()).bind(self.after.seq).bind(self.limit);
         match &self.chosen {
             Some(chosen) => query
