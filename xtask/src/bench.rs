@@ -18,6 +18,7 @@ mod past;
 mod profile;
 mod queries;
 mod release;
+mod replay;
 mod report;
 mod scale;
 pub mod scene;
@@ -52,12 +53,14 @@ pub enum Scenario {
     Size,
     /// How long the history takes to answer, with a past of months; only where it is named
     Queries,
+    /// Publishing the history to a queue, beside a bare publisher; only where it is named
+    Replay,
 }
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// What to measure; everything but queries where nothing is named
+    /// What to measure; everything but queries and replay where nothing is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// How often each measurement is taken; medians are shown
@@ -75,6 +78,9 @@ pub struct Options {
     /// Only the queries, as the scenario of that name
     #[arg(long)]
     queries: bool,
+    /// Only replay, as the scenario of that name
+    #[arg(long)]
+    replay: bool,
     /// Millions of events of the past that is asked, in 60 daily partitions; each takes half a gigabyte
     #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     past: u32,
@@ -116,6 +122,9 @@ impl Options {
         if self.queries {
             self.scenarios.push(Scenario::Queries);
         }
+        if self.replay {
+            self.scenarios.push(Scenario::Replay);
+        }
         let drains = [Scenario::Drain, Scenario::Memory, Scenario::Size];
         let none_drains = !drains.iter().any(|scenario| self.scenarios.contains(scenario));
         if self.profile.is_some() && !self.scenarios.is_empty() && none_drains {
@@ -151,6 +160,9 @@ impl Options {
         }
         if asks_for(Scenario::Growth) {
             report.growth = Some(growth::measure(screen, &scene, &scale, past).await?);
+        }
+        if names(Scenario::Replay) || self.scene.quick {
+            report.replay = Some(replay::measure(screen, &scene, &scale).await?);
         }
         report.print(screen);
         if let Some(file) = &self.json {

@@ -70,6 +70,24 @@ impl Database {
         Ok(database)
     }
 
+    /// Has the server read the indexes of the present partition, or of all of them, into its memory, as far as they fit: it
+    /// would have them there if it had written them, or been asked, just before.
+    ///
+    /// # Errors
+    /// When the server does not.
+    pub async fn warm(&self, all: bool) -> Result<()> {
+        let mut connection = self.connect().await?;
+        let read = format!(
+            "create extension if not exists pg_prewarm with schema public;
+             select public.pg_prewarm(i.indexrelid)
+               from audit.partitions p
+               join pg_index i on i.indrelid = format('audit.%I', p.name)::regclass
+              where {all} and i.indisunique or p.from_at <= now() and now() < p.to_at"
+        );
+        run(&mut connection, &read).await?;
+        connection.close().await.context("close a connection")
+    }
+
     fn named(scene: &Scene, name: String) -> Self {
         let url = scene.postgres.url(&name);
         Self { name, url }

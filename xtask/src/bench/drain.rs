@@ -252,7 +252,10 @@ pub async fn daemon(
 }
 
 /// Returns once so many events are visible; the headers of their batches tell, which is cheap to ask.
-async fn until_stored(observer: &mut PgConnection, daemon: &Daemon, events: u32) -> Result<()> {
+///
+/// # Errors
+/// When the daemon ends first, or it takes too long.
+pub async fn until_stored(observer: &mut PgConnection, daemon: &Daemon, events: u32) -> Result<()> {
     let deadline = Deadline::after(LIMIT);
     let query = "select coalesce(sum(events), 0)::int8 from audit.batches";
     loop {

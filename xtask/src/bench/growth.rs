@@ -57,6 +57,7 @@ pub async fn measure(
                 || format!("  run {run} of {}: drain beside {} rows", scale.runs, count(*rows));
             let measuring = async {
                 let database = Database::copy_of(scene, template).await?;
+                database.warm(false).await?;
                 drain::daemon(scene, scale, Kind::Quorum, database, None, None).await
             };
             let sample = screen.during(status, measuring).await?;

@@ -107,6 +107,7 @@ pub struct Answer {
 pub async fn measure(screen: &Screen, past: &Past, scale: &Scale) -> Result<Vec<Answer>> {
     debug_assert!(QUESTIONS.iter().any(|question| question.statement.contains(FREQUENT)));
     debug_assert!(QUESTIONS.iter().any(|question| question.statement.contains(RARE)));
+    past.database.warm(true).await?;
     let mut connection = past.database.connect().await?;
     let mut random = StdRng::seed_from_u64(7);
     let mut answers = Vec::new();

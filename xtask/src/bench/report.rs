@@ -13,6 +13,7 @@ use super::growth::Growth;
 use super::latency::{Latencies, What};
 use super::machine::Machine;
 use super::queries::Answer;
+use super::replay::Replays;
 use super::scale::Scale;
 use super::scene::Scene;
 use super::table::Table;
@@ -32,6 +33,7 @@ pub struct Report {
     pub latency: Option<Latencies>,
     pub growth: Option<Growth>,
     pub queries: Vec<Answer>,
+    pub replay: Option<Replays>,
 }
 
 impl Report {
@@ -51,6 +53,7 @@ impl Report {
             latency: None,
             growth: None,
             queries: Vec::new(),
+            replay: None,
         })
     }
 
@@ -99,6 +102,9 @@ impl Report {
             print_growth(screen, growth);
         }
         self.print_queries(screen);
+        if let Some(replay) = &self.replay {
+            print_replay(screen, replay);
+        }
         self.print_memory(screen);
         let mut table = Table::new(&["must reach", "target", "measured", ""]);
         for target in targets::all(self) {
@@ -241,6 +247,26 @@ fn print_latencies(screen: &Screen, latencies: &Latencies) {
     table.print(screen, "Latency, on a quorum queue");
 }
 
+fn print_replay(screen: &Screen, replay: &Replays) {
+    let mut table = Table::new(&["what", "measured", ""]);
+    for (what, values, unit, per) in [
+        ("a bare publisher", &replay.bare, "events/s", 1.0),
+        ("replay", &replay.replay, "events/s", 1.0),
+        ("its peak memory", &replay.peak, "MiB", MIB),
+        ("the same of a tenth of the events", &replay.peak_of_a_tenth, "MiB", MIB),
+        ("time at a rate against what it should be", &replay.rate, "times", 1.0),
+        ("time at a speed against what it should be", &replay.speed, "times", 1.0),
+    ] {
+        let figure = Figure::of(values.iter().map(|value| value / per));
+        table.row([
+            what.to_owned(),
+            figure.map(|it| it.to_string()).unwrap_or_default(),
+            unit.to_owned(),
+        ]);
+    }
+    table.print(screen, "Replay, to a quorum queue");
+}
+
 fn print_growth(screen: &Screen, growth: &Growth) {
     let headings: Vec<&str> = DRAIN_HEADINGS.into_iter().chain(["WAL bytes"]).collect();
     let mut table = Table::new(&headings);
@@ -256,7 +282,7 @@ fn print_growth(screen: &Screen, growth: &Growth) {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut report = to.serialize_struct("Report", 8)?;
+        let mut report = to.serialize_struct("Report", 9)?;
         report.serialize_field("machine", &self.machine)?;
         report.serialize_field("scale", &self.scale)?;
         report.serialize_field("settings", &self.settings)?;
@@ -276,6 +302,7 @@ impl Serialize for Report {
             &objects(growth.map(|(rows, samples)| (rows.to_string(), json!(samples)))),
         )?;
         report.serialize_field("queries", &self.queries)?;
+        report.serialize_field("replay", &self.replay)?;
         report.serialize_field("targets", &targets::all(self))?;
         report.end()
     }

@@ -31,6 +31,9 @@ pub struct Scale {
     /// Events of the past that is asked, and the days that they spread over.
     pub past: u64,
     pub past_days: u64,
+    /// How long a paced replay takes.
+    #[serde(serialize_with = "seconds")]
+    pub paced: Duration,
     /// How often each question is asked.
     pub questions: u32,
     /// Whether the figures mean nothing.
@@ -52,6 +55,7 @@ impl Scale {
                 growth_days: 2,
                 past: 6_000,
                 past_days: 3,
+                paced: Duration::from_secs(1),
                 questions: 2,
                 quick: true,
             };
@@ -71,6 +75,7 @@ impl Scale {
             growth_days: 10,
             past: u64::from(options.past) * 1_000_000,
             past_days: 60,
+            paced: Duration::from_secs(30),
             questions: 200,
             quick: false,
         }

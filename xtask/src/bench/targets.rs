@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::bus::Kind;
 use super::drain::Who;
-use super::figure::plain;
+use super::figure::{Figure, plain};
 use super::latency::What;
 use super::report::Report;
 
@@ -43,7 +43,7 @@ impl Target {
 pub fn all(report: &Report) -> Vec<Target> {
     let drains = [Kind::Quorum, Kind::Classic].into_iter().flat_map(|kind| drain(report, kind));
     let measured = drains.chain(latency(report)).chain(growth(report)).chain(memory(report));
-    measured.chain(queries(report)).collect()
+    measured.chain(queries(report)).chain(replay(report)).collect()
 }
 
 fn drain(report: &Report, kind: Kind) -> Vec<Target> {
@@ -145,4 +145,32 @@ fn queries(report: &Report) -> impl Iterator<Item = Target> {
         Target::new(format!("{}: p99", answer.name), &AtMost(answer.target), answer.p99, " ms")
     };
     report.queries.iter().map(target)
+}
+
+fn replay(report: &Report) -> Vec<Target> {
+    let Some(replay) = &report.replay else { return Vec::new() };
+    let median = |values: &[f64]| Figure::of(values.iter().copied()).map(|figure| figure.median);
+    let ratio = |one: &[f64], other: &[f64]| Some(median(one)? / median(other)?);
+    // From 1 on, whichever side it lies on.
+    let off = |values: &[f64]| median(values).map(|times| (times - 1.0).abs() * 100.0);
+    let targets = [
+        (
+            "replay: rate against a bare publisher",
+            AtLeast(0.8),
+            ratio(&replay.replay, &replay.bare),
+            " times",
+        ),
+        (
+            "replay: peak memory against that of a tenth of the events",
+            AtMost(1.2),
+            ratio(&replay.peak, &replay.peak_of_a_tenth),
+            " times",
+        ),
+        ("replay: how far --rate is off", AtMost(2.0), off(&replay.rate), " %"),
+        ("replay: how far --speed is off", AtMost(2.0), off(&replay.speed), " %"),
+    ];
+    let target = |(what, bound, measured, unit): (&str, _, Option<f64>, _)| {
+        measured.map(|measured| Target::new(what, &bound, measured, unit))
+    };
+    targets.into_iter().filter_map(target).collect()
 }
