@@ -90,6 +90,10 @@ impl Rules {
         if left_out.copies {
             headers.remove(header::CC);
         }
+        // What an earlier replay added, and somebody passed on, would be taken for words of this one.
+        for name in header::ADDED {
+            headers.remove(name);
+        }
         let mut add = |name: &str, value: String| {
             headers.insert(name.to_owned(), FieldValue::String(value));
         };
@@ -203,6 +207,17 @@ mod tests {
         assert_eq!(added, wanted);
         assert_eq!(text(&sent, header::RECEIVED_AT).unwrap(), "2026-01-01T00:00:00.000001Z");
         assert_eq!(text(&sent, header::EXCHANGE).unwrap(), "bus");
+    }
+
+    #[test]
+    fn what_an_earlier_replay_added_is_gone() {
+        let old = |name: &str| (name.to_owned(), FieldValue::String("old".to_owned()));
+        let headers = BTreeMap::from(header::ADDED.map(old));
+        let properties = Properties { headers: Some(headers), ..Properties::default() };
+        let sent = rules(To::Original).outgoing(selected(properties), NOW).unwrap();
+        assert_eq!(text(&sent, header::ROUTING_KEY), None);
+        assert_eq!(text(&sent, header::MESSAGE_ID), None);
+        assert_eq!(text(&sent, header::EXCHANGE).as_deref(), Some("bus"));
     }
 
     #[test]
