@@ -48,7 +48,16 @@ impl Delivery {
     /// What it says that it is a replay of; none where it says so in words that no replay uses.
     #[must_use]
     pub fn claim(&self) -> Option<Claim> {
-        let text = |name| header_text(self.properties.headers.as_ref(), name);
+        let headers = self.properties.headers.as_ref()?;
+        // What a replay adds is kept nowhere, so there is no place in it for anything else.
+        let is_text = |name: &str| matches!(headers.get(name), None | Some(FieldValue::String(_)));
+        if !header::ADDED.into_iter().all(is_text) {
+            return None;
+        }
+        let text = |name| header_text(Some(headers), name);
+        if let Some(replayed_at) = text(header::REPLAYED_AT) {
+            OffsetDateTime::parse(replayed_at, &Rfc3339).ok()?;
+        }
         Some(Claim {
             replay: Uuid::try_parse(text(header::REPLAY)?).ok()?,
             received_at: OffsetDateTime::parse(text(header::RECEIVED_AT)?, &Rfc3339).ok()?,
@@ -77,11 +86,13 @@ impl Delivery {
     fn has_the_properties_of(&self, stored: &Properties) -> bool {
         let mut mine = self.properties.clone();
         let mut stored = stored.clone();
-        if let Some(id) = header_text(mine.headers.as_ref(), header::MESSAGE_ID) {
-            mine.message_id = Some(id.to_owned());
-        } else if mine.message_id.is_some() && stored.message_id.is_none() {
-            // A fresh one, where there was none.
-            mine.message_id = None;
+        // A fresh one is a uuid; any other could be words that are kept nowhere.
+        let fresh = mine.message_id.as_deref().is_some_and(|id| Uuid::try_parse(id).is_ok());
+        match header_text(mine.headers.as_ref(), header::MESSAGE_ID) {
+            Some(id) if fresh => mine.message_id = Some(id.to_owned()),
+            Some(_) => return false,
+            None if fresh && stored.message_id.is_none() => mine.message_id = None,
+            None => {}
         }
         // A replay leaves these out where they would be in its way.
         if mine.user_id.is_none() {
@@ -175,7 +186,7 @@ mod tests {
         (without.properties.expiration, without.properties.user_id) = (None, None);
         assert!(is_replay(&without, stored.clone()));
         let mut fresh = delivery.clone();
-        fresh.properties.message_id = Some("fresh".to_owned());
+        fresh.properties.message_id = Some("6f1de0a4-3c55-4a09-9a3e-6a1c0b1f7d22".to_owned());
         assert!(!is_replay(&fresh, stored.clone()), "it does not say which it had");
         let mut add = |name: &str, value: &str| {
             let headers = fresh.properties.headers.get_or_insert_default();
@@ -184,7 +195,9 @@ mod tests {
         add(header::MESSAGE_ID, "m");
         add(header::ROUTING_KEY, "a.b");
         fresh.routing_key = "x.a.b".to_owned();
-        assert!(is_replay(&fresh, stored));
+        assert!(is_replay(&fresh, stored.clone()));
+        fresh.properties.message_id = Some("words of its own".to_owned());
+        assert!(!is_replay(&fresh, stored));
     }
 
     #[test]
@@ -208,6 +221,21 @@ mod tests {
             let headers = d.properties.headers.get_or_insert_default();
             headers.remove(header::EXCHANGE);
         }));
+    }
+
+    #[test]
+    fn what_is_added_has_no_room_for_anything_else() {
+        let words = FieldValue::String("words of its own".to_owned());
+        for (name, value) in [
+            (header::REPLAYED_AT, words),
+            (header::ROUTING_KEY, FieldValue::Array(Vec::new())),
+            (header::MESSAGE_ID, FieldValue::Bytes(b"hidden".to_vec())),
+        ] {
+            let (_, mut delivery) = pair();
+            let headers = delivery.properties.headers.get_or_insert_default();
+            headers.insert(name.to_owned(), value);
+            assert!(delivery.says_replay() && delivery.claim().is_none(), "{name}");
+        }
     }
 
     #[test]
