@@ -264,7 +264,23 @@ impl ReplayLog {
             .bind(self.replay)
             .bind(self.runner);
         let Link { connection, patience, .. } = &mut self.link;
-        Ok(answered(*patience, keep.fetch_one(connection)).await?)
+        let kept: bool = answered(*patience, keep.fetch_one(&mut *connection)).await?;
+        if kept {
+            return Ok(true);
+        }
+        // The server may not have noticed yet that the connection before is gone, and keeps its lock for it.
+        let mine = sqlx::query_scalar(
+            "select exists (select from audit.replays r where r.id = $1 and r.runner = $2)",
+        )
+        .bind(self.replay)
+        .bind(self.runner);
+        let mine: bool = answered(*patience, mine.fetch_one(connection)).await?;
+        if mine {
+            return Err(Fault::unavailable(
+                "the lock of this replay is still held, by the connection before or by another process",
+            ));
+        }
+        Ok(false)
     }
 
     /// Notes how far it has come; false where another process has taken it up. When this returns true, that is committed.
