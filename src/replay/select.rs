@@ -174,12 +174,15 @@ async fn read(
             patience.renew();
             let selected = Selected::of(row).map_err(ReadError::from)?;
             let arrival = selected.arrival;
-            // Without room this one is read again, in another transaction.
-            let room = tokio::select! {
-                room = rooms.take(selected.body.len()) => room.ok_or(Enough::Closed)?,
-                () = tokio::time::sleep_until(until.into()) => return Ok(false),
+            // Without room, or while its pace holds up those before it, this one is read again, in another transaction.
+            let handed_on = async {
+                let room = rooms.take(selected.body.len()).await.ok_or(Enough::Closed)?;
+                to.send((selected, room)).await.map_err(|_| Enough::Closed)
             };
-            to.send((selected, room)).await.map_err(|_| Enough::Closed)?;
+            tokio::select! {
+                sent = handed_on => sent?,
+                () = tokio::time::sleep_until(until.into()) => return Ok(false),
+            }
             after = arrival;
             left = left.map(|left| left - 1);
             Ok(Instant::now() < until)
