@@ -45,10 +45,12 @@ impl Options {
             Ended::Finished if progress.undelivered() > 0 => Status::Undelivered,
             Ended::Finished => Status::Done,
             Ended::Stopped | Ended::CutShort => Status::Stopped,
-            Ended::Failed(replay::Failure::Report(_)) => Status::Unreported,
             Ended::Failed(failure) => {
                 say(&failure.to_string());
-                Status::Unavailable
+                match failure {
+                    replay::Failure::Report(_) => Status::Unreported,
+                    _ => Status::Unavailable,
+                }
             }
         };
         let summary = Summary {
