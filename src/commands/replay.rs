@@ -202,6 +202,9 @@ impl Options {
         let target = self.target(&places.broker.address)?;
         let mut reader = Reader::open(&places.store, self.timeout).await?;
         let Which { arrivals, missing } = self.which.resolve(&mut reader, &places).await?;
+        for words in missing {
+            say(&words);
+        }
         let limited = crate::store::Arrivals { limit: self.limit, ..arrivals.clone() };
         if self.dry_run {
             let dry = dry_run::DryRun { target: &target, pace: self.pace(), json: self.json };
@@ -209,9 +212,6 @@ impl Options {
         }
         let matched = reader.number(&limited).await?;
         drop(reader);
-        for words in missing {
-            say(&words);
-        }
         if matched == 0 {
             return Err(NothingFound("nothing matches, so nothing is replayed".to_owned()).into());
         }
