@@ -129,7 +129,7 @@ impl Reader {
         let timeout = self.timeout;
         let failed = |error| match &condition {
             Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_reading(error, timeout),
+            None => fault::of_awaiting(error, timeout),
         };
         let query = arrivals.bind(query, &alike, bodies);
         let mut rows = query.persistent(false).fetch(&mut self.connection);
