@@ -205,7 +205,9 @@ impl Options {
         for words in missing {
             say(&words);
         }
-        let limited = crate::store::Arrivals { limit: self.limit, ..arrivals.clone() };
+        // An earlier replay's limit is part of which events those were.
+        let most = self.limit.into_iter().chain(arrivals.limit).min();
+        let limited = crate::store::Arrivals { limit: most, ..arrivals.clone() };
         if self.dry_run {
             let dry = dry_run::DryRun { target: &target, pace: self.pace(), json: self.json };
             return dry.run(config, &places, &mut reader, &limited).await;
@@ -231,21 +233,15 @@ impl Options {
             chosen: arrivals.chosen.clone(),
             target: serde_json::to_string(&target)?,
             pace: serde_json::to_string(&self.pace())?,
-            most: self.limit,
+            most,
             matched,
         };
         let log = ReplayLog::begin(&places.store, &new).await.context(
             "a replay is on record before its first event is published, and this one cannot be, so nothing is published (the \
              schema's owner gives the right by `select audit.grant_replayer('role')`; a standby takes no rows)",
         )?;
-        let job = Job {
-            id,
-            arrivals,
-            most: self.limit,
-            target,
-            pace: self.pace(),
-            progress: Progress::NOTHING,
-        };
+        let job =
+            Job { id, arrivals, most, target, pace: self.pace(), progress: Progress::NOTHING };
         self.work(&places, job, matched, log, report, noted).await
     }
 

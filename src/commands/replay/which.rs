@@ -55,6 +55,7 @@ impl Chosen {
         let now = event::now();
         let given = self.filter()?;
         let mut missing = Vec::new();
+        let mut limit = None;
         let (mut filter, chosen) = if let Some(id) = &self.trace {
             let steps = reader.trace(id, WHOLE, None, WHOLE).await?;
             let lost = steps.iter().filter(|step| step.missing).count();
@@ -87,13 +88,14 @@ impl Chosen {
                 )
                 .into());
             }
+            limit = replay.most;
             (before.filter, before.chosen)
         } else {
             (given, None)
         };
         // What comes from now on is not meant, the replay's own events among it.
         filter.until = Some(filter.until.map_or(now, |until| until.min(now)));
-        let arrivals = Arrivals { filter, chosen, after: Arrival::BEFORE_ALL, limit: None };
+        let arrivals = Arrivals { filter, chosen, after: Arrival::BEFORE_ALL, limit };
         Ok(Which { arrivals, missing })
     }
 }

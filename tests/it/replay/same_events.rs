@@ -155,6 +155,13 @@ async fn filters_lists_traces_and_earlier_replays_choose() -> Result<()> {
     let again = replays(&scene, &["--replay-of", &last, "--to-queue", &queue])?;
     assert_eq!(again.status, 0, "{again:?}");
     assert_eq!(numbers(&taken(&scene, &queue).await?)?, [6]);
+    // Those of one with a limit are no more than it had.
+    let limited = replays(&scene, &["--since", "yesterday", "--limit", "2", "--to-queue", &queue])?;
+    assert_eq!(limited.status, 0, "{limited:?}");
+    let last = super::last_replay(&scene).await?;
+    let again = replays(&scene, &["--replay-of", &last, "--to-queue", &queue])?;
+    assert_eq!(again.status, 0, "{again:?}");
+    assert_eq!(numbers(&taken(&scene, &queue).await?)?, [1, 2, 1, 2]);
     Ok(())
 }
 
