@@ -117,6 +117,13 @@ impl Summary<'_> {
                 grouped(progress.refused)
             ));
         }
+        let gone = self.matched - progress.settled();
+        if matches!(self.outcome.ended, Ended::Finished) && gone > 0 {
+            lines.push(format!(
+                "{} event(s) matched when it began and are stored no more, as where a partition was dropped",
+                grouped(gone)
+            ));
+        }
         let LeftOuts { expirations, copies } = self.left_out;
         if expirations > 0 {
             lines.push(format!(
