@@ -49,9 +49,9 @@ Examples:
   bloodbank-audit replay --resume 0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11
 
 Events go in the order in which they were received, each with its body, its properties and its headers as they were; headers
-are added: x-replay-id, x-replayed-at, x-original-received-at, x-original-exchange, and x-original-routing-key where that is
-another one now. --to-queue reaches that queue alone. Times such as 2h are fixed when the replay begins, and so is --until,
-which is that moment where it is not given.
+are added: x-replay-id, x-replayed-at, x-original-received-at, x-original-exchange, x-original-routing-key where that is
+another one now, and x-original-message-id with --fresh-ids. --to-queue reaches that queue alone. Times such as 2h are fixed
+when the replay begins, and so is --until, which is that moment where it is not given.
 
 Each replay is on record in audit.replays before its first event is published. Ctrl-C waits for what the broker has not
 confirmed yet; a second one does not. Either way --resume goes on after the last event that is known to be settled: none is
