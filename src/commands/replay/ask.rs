@@ -25,12 +25,17 @@ pub fn audience(config: &Config, target: &Target) -> String {
     }
 }
 
-/// Whether it goes where the daemon's own queue is bound.
+/// Whether it goes where the daemon's own queue is bound, for all that is known.
 fn reaches_the_bus(config: &Config, target: &Target) -> bool {
-    let here = settings::address(config).to_string() == target.broker;
+    settings::address(config).to_string() == target.broker && bears_its_name(config, target)
+}
+
+/// Whether it goes to what is called like the daemon's own. On another broker it may be another one; but a broker has more
+/// than one address.
+fn bears_its_name(config: &Config, target: &Target) -> bool {
     match &target.to {
-        To::Queue(queue) => here && *queue == config.rabbitmq.queue,
-        To::Exchange(exchange) => here && *exchange == config.rabbitmq.exchange,
+        To::Queue(queue) => *queue == config.rabbitmq.queue,
+        To::Exchange(exchange) => *exchange == config.rabbitmq.exchange,
         To::Original => true,
     }
 }
@@ -40,7 +45,7 @@ fn reaches_the_bus(config: &Config, target: &Target) -> bool {
 /// # Errors
 /// The answer is no, or nobody can be asked.
 pub fn ask(config: &Config, target: &Target, places: &Places, matched: i64) -> Result<(), Misuse> {
-    if !reaches_the_bus(config, target) {
+    if !bears_its_name(config, target) {
         return Ok(());
     }
     let what =

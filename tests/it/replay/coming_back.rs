@@ -74,6 +74,11 @@ async fn what_only_says_so_is_stored_and_flagged() -> Result<()> {
     let answer = replays(&scene, &["--to-original", "--yes"])?;
     assert_eq!(answer.status, 0, "{answer:?}");
     scene.counts(1, "select count(*) from audit.replayed").await?;
+    // The same broker under another name.
+    let url = format!("amqp://guest:guest@localhost:{}/%2f", scene.address()?.port);
+    let answer = replays(&scene, &["--to-exchange", &scene.exchange(), "--url", &url])?;
+    assert_eq!(answer.status, 2, "{answer:?}");
+    assert!(answer.stderr.contains("--yes says that this is meant"), "{answer:?}");
     let known = last_replay(&scene).await?;
     let mut sql = scene.sql().await?;
     let received_at: String = sqlx::query_scalar(
