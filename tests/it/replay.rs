@@ -112,12 +112,18 @@ async fn taken(scene: &Scene, queue: &str) -> Result<Vec<Delivery>> {
         heartbeat: Duration::from_secs(10),
     };
     // No more than that, and nothing that comes meanwhile: it is acknowledged when it is consumed from no more.
-    let session = Session::open(&settings, u16::try_from(waiting)?).await?;
+    let prefetch = u16::try_from(waiting).unwrap_or(u16::MAX);
+    let session = Session::open(&settings, prefetch).await?;
     let (mut deliveries, mut acks, handle) = session.ends();
     let mut taken = Vec::with_capacity(waiting);
     while taken.len() < waiting {
         let next = tokio::time::timeout(PATIENCE, deliveries.next()).await?;
-        taken.push(next.context("the session ended")?);
+        let delivery = next.context("the session ended")?;
+        // More than may be in hand at once.
+        if taken.len() % 10_000 == 9_999 && taken.len() + 1 < waiting {
+            acks.ack_up_to(delivery.tag).await?;
+        }
+        taken.push(delivery);
     }
     deliveries.cancel();
     while let Some(more) = deliveries.next().await {
