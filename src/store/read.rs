@@ -67,6 +67,9 @@ impl Reader {
             Err(MigrationError::Fault(fault)) if fault.sqlstate.as_deref() == Some("42501") => {
                 return Ok(());
             }
+            Err(MigrationError::Fault(fault)) if fault.is_timeout() => {
+                return Err(fault::of_waiting(self.timeout));
+            }
             found => found?,
         };
         match missing.first() {
@@ -92,8 +95,7 @@ impl Reader {
              select set_config('client_connection_check_interval', '1s', true)
               where version() !~* 'windows|mingw|visual c'",
         );
-        let patience = self.timeout;
-        answered(patience, begin.execute(&mut self.connection))
+        answered(self.patience(), begin.execute(&mut self.connection))
             .await
             .map_err(|error| self.fault(error))?;
         Ok(())
@@ -107,7 +109,7 @@ impl Reader {
              set local jit = off;
              set local timezone = 'UTC'",
         );
-        answered(self.timeout, begin.execute(&mut self.connection))
+        answered(self.patience(), begin.execute(&mut self.connection))
             .await
             .map_err(|error| self.fault(error))?;
         Ok(())
@@ -116,10 +118,15 @@ impl Reader {
     /// Ends the transaction, and with it whatever was set for it.
     async fn end(&mut self) -> Result<(), ReadError> {
         let end = sqlx::raw_sql("rollback");
-        answered(self.timeout, end.execute(&mut self.connection))
+        answered(self.patience(), end.execute(&mut self.connection))
             .await
             .map_err(|error| self.fault(error))?;
         Ok(())
+    }
+
+    /// How long a statement is waited for whose whole answer comes at once: the server ends it before, and says so.
+    fn patience(&self) -> Duration {
+        self.timeout.saturating_add(SLACK)
     }
 
     /// A failed statement, with what to do about it from a reader's point of view.

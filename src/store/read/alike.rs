@@ -1,11 +1,9 @@
 //! The types and routing keys that a pattern stands for. Where it begins with a wildcard, an index has no range for it; with
 //! what it matches, the index serves, and the planner knows how frequent that is.
 
-use std::time::Duration;
-
 use sqlx::{Postgres, postgres::PgArguments, query::QueryScalar};
 
-use super::{Filter, ReadError, Reader, SLACK, Selection, events::Order, filter::From};
+use super::{Filter, ReadError, Reader, Selection, events::Order, filter::From};
 use crate::store::link::answered;
 
 /// How many values are gone through at most.
@@ -145,7 +143,7 @@ impl Reader {
         T: Send + Unpin,
         (T,): for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>,
     {
-        let patience: Duration = self.timeout.saturating_add(SLACK);
+        let patience = self.patience();
         let row = query.persistent(false).fetch_one(&mut self.connection);
         answered(patience, row).await.map_err(|error| self.fault(error))
     }

@@ -9,10 +9,7 @@ use super::{
     Column, Filter, ReadError, Reader, Row, Value, alike::Alike, events::columns, fault,
     filter::filtered,
 };
-use crate::store::{
-    Fault,
-    link::{SLACK, answered},
-};
+use crate::store::{Fault, link::answered};
 
 /// Where an event stands in the order of arrival. No two have the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,8 +125,10 @@ impl Reader {
         };
         let timeout = self.timeout;
         let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_awaiting(error, timeout),
+            Some(condition) if !fault::is_awaited(&error) => {
+                condition.fault(error, timeout, statement)
+            }
+            _ => fault::of_awaiting(error, timeout),
         };
         let query = arrivals.bind(query, &alike, bodies);
         let mut rows = query.persistent(false).fetch(&mut self.connection);
@@ -153,14 +152,14 @@ impl Reader {
             Some(condition) => condition.query(statement),
             None => sqlx::query(statement),
         };
-        let timeout = self.timeout;
+        let (timeout, patience) = (self.timeout, self.patience());
         let failed = |error| match &condition {
             Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),
         };
         let query = arrivals.bind(query, &alike, false);
         let counted = query.persistent(false).fetch_one(&mut self.connection);
-        let row = answered(timeout.saturating_add(SLACK), counted).await.map_err(failed)?;
+        let row = answered(patience, counted).await.map_err(failed)?;
         sqlx::Row::try_get(&row, 0).map_err(failed)
     }
 

@@ -35,7 +35,7 @@ pub(super) async fn guarded(reader: &mut Reader, text: &str) -> Result<Condition
     let before = "select array[\n";
     let alone = AssertSqlSafe(format!("{before}{text}\n] from audit.events e"));
     let timeout = reader.timeout;
-    let prepared = answered(timeout, reader.connection.prepare(alone.into_sql_str()))
+    let prepared = answered(reader.patience(), reader.connection.prepare(alone.into_sql_str()))
         .await
         .map_err(|error| condition.refused(error, timeout, before))?;
     match prepared.parameters() {
@@ -47,16 +47,16 @@ pub(super) async fn guarded(reader: &mut Reader, text: &str) -> Result<Condition
 }
 
 async fn take_role(reader: &mut Reader) -> Result<(), ReadError> {
-    let timeout = reader.timeout;
+    let patience = reader.patience();
     let may = sqlx::query_scalar(
         "select coalesce((select pg_has_role(r.oid, 'member') from pg_roles r where r.rolname = 'audit_reader'), false)",
     );
-    let may: bool = answered(timeout, may.fetch_one(&mut reader.connection))
+    let may: bool = answered(patience, may.fetch_one(&mut reader.connection))
         .await
         .map_err(|error| reader.fault(error))?;
     if may {
         let take = sqlx::query("set local role audit_reader");
-        answered(timeout, take.execute(&mut reader.connection))
+        answered(patience, take.execute(&mut reader.connection))
             .await
             .map_err(|error| reader.fault(error))?;
     }
@@ -68,7 +68,7 @@ async fn take_role(reader: &mut Reader) -> Result<(), ReadError> {
                               and has_table_privilege(c.oid, 'insert, update, delete, truncate'))",
     );
     let (role, writes): (String, bool) =
-        answered(timeout, writes.fetch_one(&mut reader.connection))
+        answered(patience, writes.fetch_one(&mut reader.connection))
             .await
             .map_err(|error| reader.fault(error))?;
     if writes {

@@ -4,7 +4,7 @@ use sqlx::{FromRow, postgres::PgRow, query::QueryAs};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{ReadError, Reader, SLACK};
+use super::{ReadError, Reader};
 use crate::store::link::answered;
 
 /// Where an event sits.
@@ -103,7 +103,7 @@ impl Reader {
         T: Send + Unpin + for<'r> FromRow<'r, PgRow>,
     {
         self.let_statements_take(self.timeout).await?;
-        let patience = self.timeout.saturating_add(SLACK);
+        let patience = self.patience();
         let rows = query.persistent(false).fetch_all(&mut self.connection);
         answered(patience, rows).await.map_err(|error| self.fault(error))
     }

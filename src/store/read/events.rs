@@ -125,8 +125,10 @@ impl Reader {
             .bind(selection.limit);
         let timeout = self.timeout;
         let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_awaiting(error, timeout),
+            Some(condition) if !fault::is_awaited(&error) => {
+                condition.fault(error, timeout, statement)
+            }
+            _ => fault::of_awaiting(error, timeout),
         };
         let mut rows = query.persistent(false).fetch(&mut self.connection);
         let mut found = 0;
@@ -149,14 +151,13 @@ impl Reader {
             Some(condition) => condition.query(statement),
             None => sqlx::query(statement),
         };
-        let timeout = self.timeout;
+        let (timeout, patience) = (self.timeout, self.patience());
         let counted = filter.bind(query, &alike).persistent(false).fetch_one(&mut self.connection);
         let failed = |error| match &condition {
             Some(condition) => condition.fault(error, timeout, statement),
             None => fault::of_reading(error, timeout),
         };
-        // The server ends it first, and says so.
-        let row = answered(timeout.saturating_add(super::SLACK), counted).await.map_err(failed)?;
+        let row = answered(patience, counted).await.map_err(failed)?;
         sqlx::Row::try_get(&row, 0).map_err(failed)
     }
 
@@ -173,7 +174,7 @@ impl Reader {
     pub(super) async fn let_statements_take(&mut self, timeout: Duration) -> Result<(), ReadError> {
         let set = sqlx::query("select set_config('statement_timeout', $1, true)")
             .bind(format!("{}ms", timeout.as_millis()));
-        answered(self.timeout, set.execute(&mut self.connection))
+        answered(self.patience(), set.execute(&mut self.connection))
             .await
             .map_err(|error| self.fault(error))?;
         Ok(())

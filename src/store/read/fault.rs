@@ -70,12 +70,17 @@ pub(super) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
 
 /// The same where the client alone bounds how long a row may take.
 pub(super) fn of_awaiting(error: sqlx::Error, timeout: Duration) -> ReadError {
-    match error {
-        sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-            ReadError::Fault(Fault::unavailable(too_long(timeout)))
-        }
-        other => of_reading(other, timeout),
-    }
+    if is_awaited(&error) { of_waiting(timeout) } else { of_reading(error, timeout) }
+}
+
+/// Somebody waited for longer than a statement may take.
+pub(super) fn of_waiting(timeout: Duration) -> ReadError {
+    ReadError::Fault(Fault::unavailable(too_long(timeout)))
+}
+
+/// Whether the client has waited long enough.
+pub(super) fn is_awaited(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Io(cause) if cause.kind() == io::ErrorKind::TimedOut)
 }
 
 fn too_long(timeout: Duration) -> String {

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
 use super::{
-    Filter, ReadError, Reader, Row, SLACK, alike::Alike, events::columns, fault, filter::filtered,
+    Filter, ReadError, Reader, Row, alike::Alike, events::columns, fault, filter::filtered,
 };
 use crate::store::{Settings, link::answered};
 
@@ -57,10 +57,9 @@ impl Follower {
         let begin =
             sqlx::query_scalar("select audit.cursor_at(coalesce($1, 'infinity'::timestamptz))")
                 .bind(since);
-        let cursor =
-            answered(timeout.saturating_add(SLACK), begin.fetch_one(&mut reader.connection))
-                .await
-                .map_err(|error| reader.fault(error))?;
+        let cursor = answered(reader.patience(), begin.fetch_one(&mut reader.connection))
+            .await
+            .map_err(|error| reader.fault(error))?;
         Ok(Follower { settings: settings.clone(), timeout, cursor, reader: Some(reader) })
     }
 
@@ -120,7 +119,7 @@ async fn read_on<E: From<ReadError>>(
         None => fault::of_reading(error, timeout),
     };
     // The server ends what takes too long first: that would take as long again, while silence may pass.
-    let patience = timeout.saturating_add(SLACK);
+    let patience = reader.patience();
     let mut rows = query.persistent(false).fetch(&mut reader.connection);
     let mut any = false;
     loop {
