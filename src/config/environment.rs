@@ -11,6 +11,7 @@ pub struct Environment {
     pub(super) variables: Vec<(OsString, OsString)>,
     pub(super) dotenv: Option<PathBuf>,
     pub(super) default_file: Option<PathBuf>,
+    pub(super) credentials: Option<PathBuf>,
 }
 
 impl Environment {
@@ -19,12 +20,14 @@ impl Environment {
         Self::default()
     }
 
-    /// The environment of this process, `.env` in its working directory, and [`DEFAULT_FILE`].
+    /// The environment of this process, `.env` in its working directory, [`DEFAULT_FILE`], and the directory in which the
+    /// service manager has put credentials (`CREDENTIALS_DIRECTORY`).
     pub fn of_process() -> Self {
         Self {
             variables: std::env::vars_os().collect(),
             dotenv: Some(PathBuf::from(".env")),
             default_file: Some(PathBuf::from(DEFAULT_FILE)),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
         }
     }
 
@@ -37,6 +40,12 @@ impl Environment {
     /// The same with this `.env` file, which need not exist.
     pub fn with_dotenv(mut self, path: impl Into<PathBuf>) -> Self {
         self.dotenv = Some(path.into());
+        self
+    }
+
+    /// The same with credentials in this directory.
+    pub fn with_credentials(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.credentials = Some(directory.into());
         self
     }
 

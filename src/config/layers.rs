@@ -38,6 +38,9 @@ pub(super) fn gather(flags: &Flags, environment: &Environment) -> Layers {
         layers.dotenv(path);
     }
     layers.environment(environment);
+    if let Some(directory) = &environment.credentials {
+        layers.credentials(directory);
+    }
     for assignment in &flags.values {
         layers.flag(assignment);
     }
@@ -131,6 +134,28 @@ impl Layers {
         let variables =
             environment.variables.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str()));
         self.variables("environment", variables.collect());
+    }
+
+    /// A file that is named like a key holds its value. Others are credentials that a path in the configuration names, or
+    /// somebody else's.
+    fn credentials(&mut self, directory: &Path) {
+        for key in key::all() {
+            let path = directory.join(key.path);
+            match read(&path) {
+                Ok(text) => {
+                    self.text(&format!("credential {}", key.path), key.path, text.trim_end());
+                }
+                Err(Unread::Missing) => {}
+                Err(unread) => {
+                    self.problem(
+                        key.path.to_owned(),
+                        unread.to_string(),
+                        "",
+                        &format!("credential {}", path.display()),
+                    );
+                }
+            }
+        }
     }
 
     /// The variables of one place: those that services share first, so that the daemon's own win.

@@ -61,6 +61,14 @@ impl Given {
         self
     }
 
+    fn credential(mut self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let directory = self.path("credentials");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(name), content).unwrap();
+        self.environment = self.environment.with_credentials(directory);
+        self
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

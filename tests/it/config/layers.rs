@@ -19,8 +19,23 @@ fn each_layer_wins_over_the_ones_below() {
     assert_eq!(prefetch(&given), 2);
     let given = given.variable("BLOODBANK_AUDIT__INGEST__PREFETCH", "3");
     assert_eq!(prefetch(&given), 3);
-    let given = given.set("ingest.prefetch=4");
+    let given = given.credential("ingest.prefetch", "4\n");
     assert_eq!(prefetch(&given), 4);
+    let given = given.set("ingest.prefetch=5");
+    assert_eq!(prefetch(&given), 5);
+}
+
+#[test]
+fn a_credential_is_a_file_named_like_its_key() {
+    let given = Given::nothing()
+        .credential("rabbitmq.url", "amqps://u:p%20w@broker/bus\n")
+        .credential("tls.key", "somebody else's");
+    assert_eq!(given.config().rabbitmq.url.host, "broker");
+    assert_eq!(given.config().rabbitmq.url.password.expose(), "p w");
+    let given = Given::nothing().credential("postgres.url", b"postgres://u:secret\xff@db/x");
+    let said = given.refusal();
+    assert!(said.contains("postgres.url") && said.contains("line 1 is not UTF-8"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
 }
 
 #[test]
