@@ -13,6 +13,7 @@ pub mod event;
 pub mod exit;
 pub mod pipeline;
 pub mod replay;
+pub mod service_manager;
 pub mod signals;
 pub mod store;
 pub mod supervisor;

@@ -7,6 +7,7 @@ mod acknowledge;
 mod batch;
 mod hand;
 mod intake;
+mod pulse;
 mod receipt;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 pub use batch::Limits;
+pub use pulse::Pulse;
 pub use receipt::Tally;
 pub use window::{Bounds, Window};
 
@@ -106,6 +108,7 @@ pub async fn run<S, A, W>(
     window: Window,
     rules: Rules,
     tally: Arc<Tally>,
+    pulse: Arc<Pulse>,
     soft: CancellationToken,
     hard: CancellationToken,
 ) -> Outcome<W>
@@ -120,17 +123,34 @@ where
     let (receipts, issued) = mpsc::channel(64);
     let lost = source.ended();
     let hand = Arc::new(Hand::default());
+    let _rest = pulse::Rest(&pulse);
 
     let mut stages = JoinSet::new();
     let (bounds, taken, left) = (rules.bounds, Arc::clone(&hand), Arc::clone(&hand));
-    let intake = Intake { source, window, bounds, hand: taken, deliveries, stop: soft };
-    let acknowledge = acknowledge::run(acker, issued, lost.clone());
-    let lost_to_writer = lost.clone();
+    let intake = Intake {
+        source,
+        window,
+        bounds,
+        hand: taken,
+        pulse: Arc::clone(&pulse),
+        deliveries,
+        stop: soft,
+    };
+    let acknowledge = acknowledge::run(acker, issued, Arc::clone(&pulse), lost.clone());
+    let (lost_to_writer, pulse_of_writer) = (lost.clone(), Arc::clone(&pulse));
     let write = async move {
         let mut writer = Box::new(writer);
-        let end =
-            write::run(writer.as_mut(), arrived, receipts, &rules, &hand, &tally, lost_to_writer)
-                .await;
+        let end = write::run(
+            writer.as_mut(),
+            arrived,
+            receipts,
+            &rules,
+            &hand,
+            &tally,
+            &pulse_of_writer,
+            lost_to_writer,
+        )
+        .await;
         Stage::Write(writer, end)
     };
     let intake = async {

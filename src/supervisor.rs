@@ -2,6 +2,7 @@
 
 mod beside;
 mod coverage;
+mod report;
 mod sessions;
 mod unparsable;
 mod upkeep;
@@ -15,7 +16,8 @@ use crate::{
     backoff::Backoff,
     broker,
     event::now,
-    pipeline::{Rules, Tally},
+    pipeline::{Pulse, Rules, Tally},
+    service_manager::ServiceManager,
     signals::Stop,
     store::{self, MigrationError, Run, State},
 };
@@ -77,8 +79,12 @@ pub enum Failure {
 ///
 /// # Errors
 /// A [`Failure`]; what was not acknowledged stays with the broker.
-pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
-    let tally = Arc::new(Tally::default());
+pub async fn run(
+    settings: Settings,
+    stop: Stop,
+    manager: &ServiceManager,
+) -> Result<Finished, Failure> {
+    let (tally, pulse) = (Arc::new(Tally::default()), Arc::new(Pulse::default()));
     let grace = end_of_grace(stop.clone(), settings.grace);
     let coverage = Coverage::default();
     let run = this_run(&settings);
@@ -86,14 +92,16 @@ pub async fn run(settings: Settings, stop: Stop) -> Result<Finished, Failure> {
     let keeper = Keeper::new(&settings.store, &coverage, run, &settings.rules.backoff);
     let serve = async {
         let result = tokio::select! {
-            result = serve(&settings, &stop, &tally, &coverage) => result,
+            result = serve(&settings, &stop, &tally, &pulse, &coverage) => result,
             never = grace => match never {},
         };
         coverage.end(why(&result));
         result
     };
     let upkeep = Upkeep::new(&settings.store, settings.keep);
-    let (result, (), ()) = tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(&coverage));
+    let report = report::report(manager, &settings, &coverage, &pulse, &stop);
+    let (result, (), (), ()) =
+        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(&coverage), report);
     info!(
         events = tally.events(),
         conflicts = tally.conflicts(),
@@ -142,13 +150,14 @@ async fn serve(
     settings: &Settings,
     stop: &Stop,
     tally: &Arc<Tally>,
+    pulse: &Arc<Pulse>,
     coverage: &Coverage,
 ) -> Result<Finished, Failure> {
     if !bring_schema_up_to_date(settings, stop, coverage).await? {
         return Ok(Finished::Clean);
     }
     coverage.can_be_written();
-    let finished = Sessions::new(settings, stop, tally, coverage).run().await?;
+    let finished = Sessions::new(settings, stop, tally, pulse, coverage).run().await?;
     Ok(if finished { Finished::Clean } else { Finished::CutShort })
 }
 

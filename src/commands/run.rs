@@ -9,6 +9,7 @@ use crate::{
     broker::Declare,
     config::Config,
     exit,
+    service_manager::ServiceManager,
     signals::{Listener, Stop},
     supervisor::{self, Failure, Finished},
     telemetry::logs::LogHandle,
@@ -44,10 +45,14 @@ impl Options {
     pub async fn run(self, config: Config, logs: LogHandle) -> anyhow::Result<ExitCode> {
         let settings = settings::daemon(&config)?;
         let stop = Stop::new();
+        let manager = ServiceManager::default();
+        let of_reload = manager.clone();
         let reopen = move || {
-            if let Err(error) = logs.reopen() {
-                tracing::error!("the log is not reopened: {error}");
-            }
+            of_reload.reloading(|| {
+                if let Err(error) = logs.reopen() {
+                    tracing::error!("the log is not reopened: {error}");
+                }
+            });
         };
         let listener = Listener::start(stop.clone(), reopen).context("handling signals")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
@@ -57,7 +62,7 @@ impl Options {
                  arguments and bindings, so see to it that the queue is durable, bound, and has a dead-letter exchange"
             );
         }
-        let result = supervisor::run(settings, stop).await;
+        let result = supervisor::run(settings, stop, &manager).await;
         drop(listener);
         let code = match result {
             Ok(Finished::Clean) => exit::CLEAN,

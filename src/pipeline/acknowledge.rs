@@ -1,18 +1,22 @@
 //! Acknowledge: tells the broker what is committed. Takes receipts, and nothing else.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, receipt::Receipt};
+use super::{Ended, Pulse, pulse::Stage, receipt::Receipt};
 use crate::broker::Acker;
 
 /// Runs until there are no more receipts, or nobody to tell (`lost`). The error says why the broker could not be told.
 pub(super) async fn run(
     mut acker: impl Acker,
     mut receipts: mpsc::Receiver<Receipt>,
+    pulse: Arc<Pulse>,
     lost: CancellationToken,
 ) -> Result<(), String> {
     while let Some(receipt) = receipts.recv().await {
+        let _work = pulse.at_work(Stage::Acknowledge);
         let told = async {
             for &tag in receipt.dead_letter() {
                 acker.dead_letter(tag).await?;

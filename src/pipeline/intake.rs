@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::{Bounds, Window, hand::Hand};
+use super::{Bounds, Pulse, Window, hand::Hand, pulse::Stage};
 use crate::{broker::Source, event::Delivery};
 
 pub(super) enum Ended {
@@ -28,6 +28,7 @@ pub(super) struct Intake<S> {
     pub window: Window,
     pub bounds: Bounds,
     pub hand: Arc<Hand>,
+    pub pulse: Arc<Pulse>,
     /// Has room for all that can be in hand.
     pub deliveries: mpsc::Sender<Delivery>,
     pub stop: CancellationToken,
@@ -67,6 +68,7 @@ impl<S: Source> Intake<S> {
                 None => return Ended::Lost(self.source.ending()),
             };
             self.hand.take(&delivery);
+            self.pulse.has_work(Stage::Write);
             let alone = self.window.width() == 1;
             let resized = self.window.took(&delivery);
             if self.hand.is_over(self.bounds.bytes) {
@@ -76,6 +78,7 @@ impl<S: Source> Intake<S> {
                 self.resize();
                 // As long as this delivery cannot be acknowledged, no other is on its way to the consumer that goes.
                 if alone {
+                    let _work = self.pulse.at_work(Stage::Intake);
                     self.source.resized().await;
                 }
             }

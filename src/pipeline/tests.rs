@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Ended, Limits, Rules, Tally, Window, run};
+use super::{Bounds, Ended, Limits, Pulse, Rules, Tally, Window, run};
 use crate::{
     backoff::Backoff,
     broker::{Acker, Fault, Source},
@@ -73,8 +73,8 @@ async fn a_stage_that_dies_is_named() {
         rejected_body: 1000,
     });
     let (soft, hard) = (CancellationToken::new(), CancellationToken::new());
-    let tally = Arc::new(Tally::default());
-    let outcome = run(Dies, Dies, writer, window, rules, tally, soft, hard).await;
+    let (tally, pulse) = (Arc::new(Tally::default()), Arc::new(Pulse::default()));
+    let outcome = run(Dies, Dies, writer, window, rules, tally, pulse, soft, hard).await;
     let Ended::Died(words) = outcome.ended else { panic!("{:?}", outcome.ended) };
     assert!(words.contains("the intake stage of the pipeline died"), "{words}");
     assert!(words.contains("unknown field tag"), "{words}");

@@ -7,9 +7,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{
-    Rules, Tally,
+    Pulse, Rules, Tally,
     batch::{Gatherer, split_at},
     hand::Hand,
+    pulse::Stage,
     receipt::Receipt,
     verdict::{Verdict, verdict},
 };
@@ -31,6 +32,7 @@ pub(super) enum Ended {
 
 /// Runs until there are no more deliveries, or none that could still be acknowledged (`lost`). The error is a fault that
 /// somebody has to mend.
+#[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
 pub(super) async fn run(
     writer: &mut impl Append,
     arrived: mpsc::Receiver<Delivery>,
@@ -38,6 +40,7 @@ pub(super) async fn run(
     rules: &Rules,
     hand: &Hand,
     tally: &Tally,
+    pulse: &Pulse,
     lost: CancellationToken,
 ) -> Result<Ended, Fault> {
     let mut gatherer = Gatherer::new(arrived, rules);
@@ -47,10 +50,17 @@ pub(super) async fn run(
             if lost.is_cancelled() {
                 return Ok(Ended::Done);
             }
-            match gatherer.beside(settle(writer, batch, rules, &lost)).await? {
+            match gatherer.beside(settle(writer, batch, rules, pulse, &lost)).await? {
                 Settled::Committed(batch, commit) => {
                     tally.count(&commit);
                     hand.settle(batch.entries().iter().map(Entry::delivery));
+                    if hand.is_empty() {
+                        pulse.rest(Stage::Write);
+                        // What was taken meanwhile found the stage busy.
+                        if !hand.is_empty() {
+                            pulse.has_work(Stage::Write);
+                        }
+                    }
                     if receipts.send(Receipt::of(&commit, &batch)).await.is_err() {
                         // The broker can no longer be told; it will deliver again what it was not told of.
                         return Ok(Ended::Done);
@@ -82,11 +92,14 @@ async fn settle(
     writer: &mut impl Append,
     mut batch: Batch,
     rules: &Rules,
+    pulse: &Pulse,
     lost: &CancellationToken,
 ) -> Result<Settled, Fault> {
     let mut backoff = rules.backoff.clone();
     loop {
-        let fault = match attempt(writer, &mut batch).await {
+        let attempted = attempt(writer, &mut batch).await;
+        pulse.beat(Stage::Write);
+        let fault = match attempted {
             Ok(attempt) => {
                 if let Some((attempts, time)) = backoff.reset() {
                     let after = humantime::format_duration(time);
@@ -116,10 +129,11 @@ async fn settle(
                     waiting = batch.entries().len(),
                     "PostgreSQL cannot store: the batch is tried again, nothing is lost"
                 );
+                pulse.pause(Stage::Write, delay);
                 tokio::select! {
                     biased;
                     () = lost.cancelled() => return Ok(Settled::Unstored(Ended::Abandoned(batch))),
-                    () = tokio::time::sleep(delay) => {}
+                    () = tokio::time::sleep(delay) => pulse.beat(Stage::Write),
                 }
             }
             Verdict::Isolate => return isolate(batch, fault).map(Settled::Split),

@@ -36,7 +36,8 @@ pub enum State {
 }
 
 impl State {
-    fn as_str(self) -> &'static str {
+    /// The word under which it is written down.
+    pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
             State::Recording => "recording",

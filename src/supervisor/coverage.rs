@@ -10,7 +10,7 @@ use std::{
 };
 
 use time::OffsetDateTime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
 };
 pub(super) use keeper::Keeper;
 use notes::Notes;
+pub(super) use notes::Present;
 pub(super) use watched::Watched;
 
 /// Where the parts of the daemon note what it is doing. Clones share it. Noting neither waits nor fails.
@@ -29,6 +30,7 @@ pub(super) struct Coverage(Arc<Shared>);
 struct Shared {
     notes: Mutex<Notes>,
     noted: Notify,
+    present: watch::Sender<Option<Present>>,
     /// The tables are there.
     ready: CancellationToken,
     /// Nothing more will be noted.
@@ -38,46 +40,55 @@ struct Shared {
 impl Coverage {
     /// The run begins.
     pub fn begin(&self, run: &Run) {
-        self.notes().push(State::Starting, &"the program was started", run.started_at);
+        let why = "the program was started";
+        self.change(|notes| notes.push(State::Starting, &why, run.started_at));
     }
 
     /// The run is in this state from now on, if it was not already; then the first cause stands.
     pub fn note(&self, state: State, cause: impl Display) {
-        if self.notes().push(state, &cause, now()) {
-            self.0.noted.notify_one();
-        }
+        self.change(|notes| notes.push(state, &cause, now()));
     }
 
     /// The queue is known to have been without its exchange since then: what is still recorded was published before.
     pub fn note_unbound(&self, cause: impl Display, since: OffsetDateTime) {
-        self.notes().push_unbound(cause.to_string(), since);
-        self.0.noted.notify_one();
+        self.change(|notes| {
+            notes.push_unbound(cause.to_string(), since);
+            true
+        });
     }
 
     /// The queue is bound again.
     pub fn note_bound(&self) {
-        if self.notes().bind(now()) {
-            self.0.noted.notify_one();
-        }
+        self.change(|notes| notes.bind(now()));
     }
 
     /// The broker holds up publishers: it is still recorded what is queued, and what is not recorded was not published.
     pub fn note_alarm(&self, cause: impl Display) {
-        if self.notes().push_alarm(cause.to_string(), now()) {
-            self.0.noted.notify_one();
-        }
+        self.change(|notes| notes.push_alarm(cause.to_string(), now()));
     }
 
     /// It does not, or no longer.
     pub fn note_no_alarm(&self) {
-        if self.notes().end_alarm(now()) {
-            self.0.noted.notify_one();
-        }
+        self.change(|notes| notes.end_alarm(now()));
     }
 
     /// The process runs. Said every few seconds, it shows when it did not.
     pub fn tick(&self) {
         self.notes().tick(now());
+    }
+
+    /// What the run is doing, and whatever it does next.
+    pub fn present(&self) -> watch::Receiver<Option<Present>> {
+        self.0.present.subscribe()
+    }
+
+    /// True from `change` where something has changed.
+    fn change(&self, change: impl FnOnce(&mut Notes) -> bool) {
+        let mut notes = self.notes();
+        if change(&mut notes) {
+            self.0.present.send_replace(notes.present().cloned());
+            self.0.noted.notify_one();
+        }
     }
 
     /// The schema is what it should be: notes can be written from now on.

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     broker::{self, QueueType, Session},
-    pipeline::{self, Ended, Tally, Window},
+    pipeline::{self, Ended, Pulse, Tally, Window},
     signals::Stop,
     store::{self, Batch, State, Writer},
 };
@@ -40,6 +40,7 @@ pub(super) struct Sessions<'a> {
     settings: &'a Settings,
     stop: &'a Stop,
     tally: &'a Arc<Tally>,
+    pulse: &'a Arc<Pulse>,
     coverage: &'a Coverage,
     window: Window,
     /// What could not be stored last, and went back to the queue.
@@ -59,6 +60,7 @@ impl<'a> Sessions<'a> {
         settings: &'a Settings,
         stop: &'a Stop,
         tally: &'a Arc<Tally>,
+        pulse: &'a Arc<Pulse>,
         coverage: &'a Coverage,
     ) -> Sessions<'a> {
         let window = Window::new(settings.rules.bounds);
@@ -69,6 +71,7 @@ impl<'a> Sessions<'a> {
             settings,
             stop,
             tally,
+            pulse,
             coverage,
             window,
             unstored: None,
@@ -226,10 +229,12 @@ impl<'a> Sessions<'a> {
     async fn play(&mut self, session: Session, writer: Writer) -> (Writer, Ended) {
         let (deliveries, acker, connection) = session.ends();
         let (soft, hard) = (self.stop.soft.clone(), self.stop.hard.clone());
-        let (rules, tally) = (self.settings.rules.clone(), Arc::clone(self.tally));
+        let rules = self.settings.rules.clone();
+        let (tally, pulse) = (Arc::clone(self.tally), Arc::clone(self.pulse));
         let window = self.window.clone();
         let writer = Watched { writer, coverage: self.coverage.clone() };
-        let work = pipeline::run(deliveries, acker, writer, window, rules, tally, soft, hard);
+        let work =
+            pipeline::run(deliveries, acker, writer, window, rules, tally, pulse, soft, hard);
         let outcome =
             beside::watching(&connection, self.coverage, &mut self.alarms_said, work).await;
         self.window = outcome.window.unwrap_or_else(|| self.window.clone());

@@ -38,6 +38,7 @@ mod replay;
 mod retention;
 mod roles;
 mod schema;
+mod service;
 mod show;
 mod stats;
 mod stop_anytime;

@@ -20,11 +20,16 @@ const WALLS: &[(&str, &[&str])] = &[
     ("store", &["event"]),
     ("replay", &["backoff", "broker", "event", "signals", "store"]),
     ("pipeline", &["backoff", "broker", "event", "store"]),
-    ("supervisor", &["backoff", "broker", "event", "pipeline", "signals", "store"]),
+    ("service_manager", &[]),
+    (
+        "supervisor",
+        &["backoff", "broker", "event", "pipeline", "service_manager", "signals", "store"],
+    ),
 ];
 
 /// Libraries that one part alone knows: their names, and where they may stand.
 const ALONE: &[(&str, &[&str])] = &[
+    ("sd_notify", &["src/service_manager.rs"]),
     ("amqprs", &["src/broker/"]),
     // The configuration checks the URL with the parser that will read it.
     ("sqlx", &["src/store/", "src/config/postgres_url.rs"]),

@@ -26,6 +26,16 @@ pub(super) struct Notes {
     alarm: Option<String>,
     /// Changes taken so far.
     taken: i64,
+    /// The latest of them, taken or not.
+    present: Option<Present>,
+}
+
+/// What the run is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::supervisor) struct Present {
+    pub state: State,
+    pub since: OffsetDateTime,
+    pub cause: String,
 }
 
 #[derive(Debug)]
@@ -124,6 +134,8 @@ impl Notes {
             self.merge_the_oldest();
         }
         self.changed_at = Some(note.at);
+        self.present =
+            Some(Present { state: note.state, since: note.at, cause: note.cause.clone() });
         self.waiting.push_back(note);
     }
 
@@ -140,6 +152,11 @@ impl Notes {
         second.changes += first.changes;
         second.cause =
             format!("{} changes in one: they could not be written for too long", second.changes);
+    }
+
+    /// What the run is doing, once it has begun.
+    pub fn present(&self) -> Option<&Present> {
+        self.present.as_ref()
     }
 
     /// Nothing waits to be taken.
