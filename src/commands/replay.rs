@@ -3,6 +3,7 @@
 mod ask;
 mod dry_run;
 mod list;
+mod list_file;
 mod look_on;
 mod numbers;
 mod status;

@@ -1,15 +1,13 @@
 //! Which events a replay is about.
 
-use std::{
-    io::{self, BufRead as _, BufReader},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use uuid::Uuid;
 
+use super::list_file;
 use crate::{
     commands::{events::filters::Filters, reading::Misuse},
     event,
@@ -17,8 +15,6 @@ use crate::{
     store::{Arrival, Arrivals, Filter, Reader, RecordedReplay, recorded_replays},
 };
 
-/// Most ids of a list.
-const MOST: usize = 1_000_000;
 /// Most links and events of a trace, each way.
 const WHOLE: i32 = 1_000_000;
 
@@ -30,7 +26,7 @@ pub struct Chosen {
     /// What led to this event, the event, and what followed, wherever it is
     #[arg(long, value_name = "ID", help_heading = "Which events")]
     trace: Option<String>,
-    /// Those whose ids stand in this file, or on stdin (-): one a line, or JSON objects with an "id", as --report writes them
+    /// Those that this file names, or stdin (-): an id a line, or JSON objects as --report and events --format ndjson write them
     #[arg(long, value_name = "FILE|-", help_heading = "Which events")]
     ids_from: Option<PathBuf>,
     /// The events of that replay
@@ -69,13 +65,25 @@ impl Chosen {
             });
             (given, Some(sorted(stored.collect())))
         } else if let Some(file) = &self.ids_from {
-            let (chosen, lost) = reader.arrivals_of(&ids(file)?).await?;
+            let list = list_file::read(file)?;
+            let (mut chosen, lost) = reader.arrivals_of(&list.ids).await?;
             if let Some(first) = lost.first() {
                 missing.push(format!(
                     "{} id(s) of the list are not stored, the first of them {first}",
                     lost.len()
                 ));
             }
+            let stored = reader.stored(&list.arrivals).await?;
+            if let Some(first) = list.arrivals.iter().find(|one| stored.binary_search(one).is_err())
+            {
+                missing.push(format!(
+                    "{} event(s) of the list are stored no more, the first of them seq {} received at {}",
+                    list.arrivals.len() - stored.len(),
+                    first.seq,
+                    event::rfc3339(first.received_at)
+                ));
+            }
+            chosen.extend(stored);
             (given, Some(sorted(chosen)))
         } else if let Some(replay) = self.replay_of {
             let found = recorded_replays(&places.store, Some(replay), 1).await?.pop();
@@ -108,49 +116,6 @@ fn sorted(mut chosen: Vec<Arrival>) -> Vec<Arrival> {
     chosen.sort_unstable();
     chosen.dedup();
     chosen
-}
-
-/// The ids of a list.
-fn ids(file: &PathBuf) -> anyhow::Result<Vec<String>> {
-    let lines: Box<dyn Iterator<Item = io::Result<String>>> = if file.as_os_str() == "-" {
-        Box::new(io::stdin().lock().lines())
-    } else {
-        let open = std::fs::File::open(file)
-            .map_err(|error| Misuse(format!("--ids-from {}: {error}", file.display())))?;
-        Box::new(BufReader::new(open).lines())
-    };
-    let mut ids = Vec::new();
-    for (number, line) in lines.enumerate() {
-        let line = line.context("--ids-from")?;
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        if line.starts_with('{') {
-            let object: Map<String, Value> = serde_json::from_str(line)
-                .map_err(|error| Misuse(format!("--ids-from: line {}: {error}", number + 1)))?;
-            match object.get("id").and_then(Value::as_str) {
-                Some(id) => ids.push(id.to_owned()),
-                None => {
-                    return Err(Misuse(format!(
-                        "--ids-from: line {} has no \"id\": that event has none, so find it by other filters",
-                        number + 1
-                    ))
-                    .into());
-                }
-            }
-        } else {
-            ids.push(line.to_owned());
-        }
-        if ids.len() > MOST {
-            return Err(
-                Misuse(format!("--ids-from: more than {MOST} ids; take them in parts")).into()
-            );
-        }
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(ids)
 }
 
 /// The events of a replay on record.

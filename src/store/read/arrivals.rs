@@ -191,6 +191,26 @@ impl Reader {
         arrivals.dedup();
         Ok((arrivals, missing))
     }
+
+    /// Those of these events that are stored, in the order of their arrival.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn stored(&mut self, arrivals: &[Arrival]) -> Result<Vec<Arrival>, ReadError> {
+        if arrivals.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = sqlx::query_as(
+            "select o.received_at, o.seq from unnest($1::timestamptz[], $2::int8[]) c (at, seq)
+              cross join lateral (select i.received_at, i.seq from audit.events i
+                                   where i.received_at = c.at and i.seq = c.seq offset 0) o
+              order by o.received_at, o.seq",
+        )
+        .bind(arrivals.iter().map(|one| one.received_at).collect::<Vec<_>>())
+        .bind(arrivals.iter().map(|one| one.seq).collect::<Vec<_>>());
+        let found: Vec<(OffsetDateTime, i64)> = self.all(query).await?;
+        Ok(found.into_iter().map(|(received_at, seq)| Arrival { received_at, seq }).collect())
+    }
 }
 
 impl Arrivals {

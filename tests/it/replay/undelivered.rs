@@ -65,6 +65,42 @@ async fn what_a_full_queue_does_not_take_is_listed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn its_report_is_the_list_of_the_next_replay_whatever_ids_there_are() -> Result<()> {
+    let scene = history(Bed::shared().await?, 30).await?;
+    let limit = [("x-max-length", Theirs::l(10)), ("x-overflow", "reject-publish".into())];
+    let full = queue(&scene, "full", &limit).await?;
+    let target = quorum_queue(&scene, "target").await?;
+    // Without an id; and another one under the id of one that is delivered, which is not to come again.
+    sqlx::raw_sql(
+        "update audit.events set event_id = null where seq in (12, 13);
+         update audit.events set event_id = (select event_id from audit.events where seq = 3), conflict = true,
+                conflict_digest = '\\x00' where seq = 14",
+    )
+    .execute(&mut scene.sql().await?)
+    .await?;
+    let directory = tempfile::tempdir()?;
+    let report = directory.path().join("report.ndjson");
+    let report = report.to_str().context("a path")?;
+    let first =
+        replays(&scene, &[&YESTERDAY[..], &["--to-queue", &full, "--report", report]].concat())?;
+    assert_eq!(first.status, 4, "{first:?}");
+    let next = replays(&scene, &["--ids-from", report, "--to-queue", &target])?;
+    assert_eq!((next.status, next.stderr.contains("stored no more")), (0, false), "{next:?}");
+    assert_eq!(numbers(&taken(&scene, &target).await?)?, (11..=30).collect::<Vec<_>>());
+
+    sqlx::raw_sql("delete from audit.events where seq in (12, 14)")
+        .execute(&mut scene.sql().await?)
+        .await?;
+    let next = replays(&scene, &["--ids-from", report, "--to-queue", &target])?;
+    assert!(
+        next.stderr.contains("2 event(s) of the list are stored no more, the first of them seq 12"),
+        "{next:?}"
+    );
+    assert_eq!(taken(&scene, &target).await?.len(), 18);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_published_is_named_with_the_way_out() -> Result<()> {
     let scene = history(Bed::shared().await?, 12).await?;
     let queue = quorum_queue(&scene, "target").await?;
