@@ -92,6 +92,12 @@ impl Fault {
         }
     }
 
+    /// Whether the broker refuses one routing key to this user, by topic authorisation: others may be free.
+    #[must_use]
+    pub fn is_of_one_key(&self) -> bool {
+        self.kind == Kind::Refused && self.message.contains("access to topic '")
+    }
+
     /// A failed call that declares or binds something; where it is not allowed, it need not be done from here.
     pub(super) fn of_declaring(doing: &str, ending: &Ending, error: &Error) -> Fault {
         match ending.said() {

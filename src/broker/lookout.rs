@@ -60,6 +60,12 @@ impl Lookout {
         Ok(())
     }
 
+    /// Whether the broker still answers on this connection, within that time. Nothing else is to be asked afterwards.
+    pub async fn lives(&mut self, limit: Duration) -> bool {
+        self.asking = None;
+        matches!(tokio::time::timeout(limit, self.channel()).await, Ok(Ok(_)))
+    }
+
     /// The channel of the last question, or another one where that was answered no.
     async fn channel(&mut self) -> Result<(Channel, Ending), Fault> {
         match self.asking.take() {

@@ -67,6 +67,8 @@ pub enum Answer {
     },
     /// That is known.
     Known(Settled),
+    /// The session ended over sending it, so the broker may have it or not.
+    Lost(Fault),
 }
 
 /// How many events wait for the broker's answer.
@@ -140,8 +142,9 @@ impl<W: Watcher> Publishing<'_, W> {
                     self.publish(event, room, &mut leave, carried).await?
                 }
             };
+            let over = matches!(flight.answer, Answer::Lost(_));
             // There is room for as many as may be in flight.
-            if settle.send(flight).await.is_err() {
+            if settle.send(flight).await.is_err() || over {
                 return Ok(());
             }
         }
@@ -223,7 +226,7 @@ impl<W: Watcher> Publishing<'_, W> {
             Ok(outgoing) => outgoing,
             Err(why) => return Ok(flight(Mark::none(), Answer::Known(Settled::Refused(why)))),
         };
-        if let Some(why) = self.missing(&exchange, leave, carried).await? {
+        if let Some(why) = self.missing(&exchange, &key, leave, carried).await? {
             return Ok(flight(Mark::none(), Answer::Known(Settled::Refused(why))));
         }
         self.watcher.left_out(left_out);
@@ -234,29 +237,35 @@ impl<W: Watcher> Publishing<'_, W> {
         };
         let body_bytes = body.len();
         self.in_flight.one_more();
-        match self.publisher.publish_mandatory(&exchange, &key, &properties, body).await {
-            Ok(confirmation) => {
-                carried.exchanges_in_flight = Some(exchange);
-                Ok(flight(mark, Answer::Awaited { confirmation, body_bytes }))
-            }
-            // Only what cannot be written down as AMQP; the channel is as it was.
-            Err(fault) if fault.kind == Kind::Clash && !self.publisher.is_over() => {
-                self.in_flight.one_less();
-                Ok(flight(mark, Answer::Known(Settled::Refused(fault.message))))
-            }
-            Err(fault) => Err(fault),
-        }
+        let sent = self.publisher.publish_mandatory(&exchange, &key, &properties, body).await;
+        carried.publishing(exchange, key);
+        Ok(flight(
+            mark,
+            match sent {
+                Ok(confirmation) => Answer::Awaited { confirmation, body_bytes },
+                // Only what cannot be written down as AMQP; the channel is as it was.
+                Err(fault) if fault.kind == Kind::Clash && !self.publisher.is_over() => {
+                    self.in_flight.one_less();
+                    Answer::Known(Settled::Refused(fault.message))
+                }
+                Err(fault) => {
+                    self.in_flight.one_less();
+                    Answer::Lost(fault)
+                }
+            },
+        ))
     }
 
-    /// Why nothing can be published to that exchange. It is looked for once: publishing to one that is not there ends the
-    /// channel.
+    /// Why nothing can be published to that exchange with that key. It is looked for once: publishing to one that is not
+    /// there ends the channel.
     async fn missing(
         &mut self,
         exchange: &str,
+        key: &str,
         leave: &mut Leave,
         carried: &mut Carried,
     ) -> Result<Option<String>, Fault> {
-        if let Some(why) = carried.closed_exchanges.get(exchange) {
+        if let Some(why) = carried.refused(exchange, key) {
             return Ok(Some(why.clone()));
         }
         if self.job.target.to != To::Original || leave.found.contains(exchange) {

@@ -1,11 +1,13 @@
 //! Sessions with the broker, one after the other, until all is settled.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Job, Places, Watcher,
-    carried::Carried,
+    carried::{Carried, LONGEST_NACK},
     ledger::Ledger,
     outgoing::Rules,
     patience::Patience,
@@ -16,6 +18,7 @@ use super::{
     target::To,
 };
 use crate::{
+    backoff::Backoff,
     broker::{self, Alarm, Alarms, Fault, Kind, Lookout, Publisher},
     store::Arrivals,
 };
@@ -53,8 +56,9 @@ impl<W: Watcher> Sessions<'_, W> {
     /// # Errors
     /// Something has to be mended first.
     pub async fn run(mut self) -> Result<bool, Failure> {
-        let mut carried = Carried::default();
+        let mut carried = Carried::new(self.places.patience.min(LONGEST_NACK));
         let mut patience = Patience::new(self.places.patience);
+        let mut channels = anew();
         let mut away = false;
         loop {
             let before = self.ledger.progress();
@@ -62,8 +66,7 @@ impl<W: Watcher> Sessions<'_, W> {
                 End::Complete => return Ok(true),
                 End::Stopped => return Ok(false),
                 End::Nacked => {
-                    carried.in_vain += 1;
-                    if carried.in_vain == 1 {
+                    if carried.nacks().one_more_channel() {
                         self.watcher.say(
                             "the broker does not take what is published; trying on another channel, in case it is the \
                              channel's fault",
@@ -73,7 +76,8 @@ impl<W: Watcher> Sessions<'_, W> {
                 }
                 End::Lost(fault) => {
                     // Nothing can be published to the only exchange that there is.
-                    if fault.kind == Kind::Refused && self.job.target.to != To::Original {
+                    let closed = !fault.is_of_one_key() || !carried.closed_exchanges.is_empty();
+                    if fault.kind == Kind::Refused && closed && self.job.target.to != To::Original {
                         return Err(Failure::Broker(fault));
                     }
                     Some(fault)
@@ -85,14 +89,22 @@ impl<W: Watcher> Sessions<'_, W> {
                     self.watcher.say("the broker was back for a while");
                 }
             }
-            let Some(delay) = patience.next() else {
-                return Err(Failure::Broker(fault.unwrap_or_else(never_taken)));
-            };
-            if let Some(fault) = fault.filter(|fault| fault.kind == Kind::Unreachable)
-                && !std::mem::replace(&mut away, true)
-            {
-                self.watcher.say(&format!("{fault}; connecting again"));
+            if carried.nacks().is_empty() {
+                channels = anew();
             }
+            let delay = match fault {
+                // That is no absence: it is settled when it has been tried for long enough.
+                None => channels.next_delay(),
+                Some(fault) => {
+                    let Some(delay) = patience.next() else {
+                        return Err(Failure::Broker(carried.last_word(fault)));
+                    };
+                    if fault.kind == Kind::Unreachable && !std::mem::replace(&mut away, true) {
+                        self.watcher.say(&format!("{fault}; connecting again"));
+                    }
+                    delay
+                }
+            };
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(false),
@@ -193,7 +205,11 @@ impl<W: Watcher> Sessions<'_, W> {
         carried.learn(found);
         let fault = fault.or(published.err());
         if let Some(fault) = &fault {
-            carried.lost(&lost, fault);
+            let silent = fault.kind == Kind::Unreachable && lost.len() == 1;
+            let lives = silent && lookout.lives(self.places.broker.connect_timeout).await;
+            if let Some(words) = carried.lost(&lost, fault, lives) {
+                self.watcher.say(&words);
+            }
         }
         fed?;
         Ok(match fault {
@@ -227,9 +243,7 @@ async fn listen(watcher: &impl Watcher, broker: &broker::Settings, ended: &Cance
     alarms.close().await;
 }
 
-fn never_taken() -> Fault {
-    Fault {
-        kind: Kind::Unreachable,
-        message: "the broker does not take what is published".to_owned(),
-    }
+/// Waits between channels that nack.
+fn anew() -> Backoff {
+    Backoff::new(Duration::from_millis(100), Duration::from_secs(2))
 }

@@ -1,12 +1,12 @@
 //! Awaits the broker's answers, in the order in which events were published, and settles the events.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, time::Instant};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    carried::Carried,
+    carried::Found,
     ledger::{Ledger, Settled},
     publish::{Answer, Flight, InFlight, Mark},
     report::Report,
@@ -43,7 +43,7 @@ impl Settling<'_> {
     pub async fn run(
         self,
         mut flights: mpsc::Receiver<Flight>,
-        found: &mut Carried,
+        found: &mut Found,
     ) -> io::Result<Left> {
         let mut left = Left::default();
         let mut returned = VecDeque::new();
@@ -51,22 +51,28 @@ impl Settling<'_> {
             let Flight { arrival, id, routing_key, mark, room, answer } = flight;
             let settled = match answer {
                 Answer::Known(settled) => Some(settled),
+                Answer::Lost(fault) => {
+                    left.lost.push(arrival);
+                    left.fault.get_or_insert(fault);
+                    None
+                }
                 Answer::Awaited { confirmation, body_bytes } => {
                     let taken = confirmation.taken().await;
                     self.in_flight.one_less();
                     returned.append(&mut self.publisher.returned());
                     match taken {
                         Ok(true) => {
-                            found.confirmed(arrival);
+                            found.nacks.confirmed(arrival, &mark.routing_key);
                             Some(match come_back(&mut returned, &mark) {
                                 Some(cause) => Settled::Unroutable(cause),
                                 None => Settled::Confirmed { body_bytes },
                             })
                         }
-                        Ok(false) if found.nack_is_final(arrival) => Some(Settled::Nacked),
                         Ok(false) => {
-                            left.nacked = true;
-                            None
+                            let key = &mark.routing_key;
+                            let last = found.nacks.is_final(arrival, key, Instant::now());
+                            left.nacked |= !last;
+                            last.then_some(Settled::Nacked)
                         }
                         Err(fault) => {
                             left.lost.push(arrival);

@@ -39,5 +39,5 @@ pub use install::{Package, ensure_installed};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions};
 pub use program::Program;
-pub use proxy::{Direction, Mode, Proxy};
+pub use proxy::{Cut, Direction, Mode, Proxy};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub use mode::{Direction, Mode};
+pub use tripwire::Cut;
 
 use crate::Port;
 use tripwire::Tripwire;
@@ -132,6 +133,12 @@ impl Proxy {
     /// replaces an earlier condition that has not come true.
     pub fn cut_when_seen(&self, direction: Direction, bytes: impl Into<Vec<u8>>) {
         self.arm(Tripwire::seen(direction, bytes.into()));
+    }
+
+    /// The same each time that they pass, and with [`Cut::All`] every live connection: to its clients the
+    /// server is gone. It replaces an earlier condition.
+    pub fn cut_whenever_seen(&self, direction: Direction, bytes: impl Into<Vec<u8>>, cut: Cut) {
+        self.arm(Tripwire::seen(direction, bytes.into()).again(cut));
     }
 
     /// Whether a condition to cut on waits to come true.

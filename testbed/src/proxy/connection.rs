@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
-use super::{Direction, Mode, Shared};
+use super::{Cut, Direction, Mode, Shared};
 
 const CHUNK: usize = 64 * 1024;
 /// How much of what has passed is remembered, to find bytes that two chunks share.
@@ -186,10 +186,16 @@ async fn pump(
     }
 }
 
-/// Takes the tripwire away when this chunk trips it, and says how much of the chunk goes on.
+/// Takes the tripwire away when this chunk trips it, unless it is to trip again, and says how much of the chunk goes on.
 fn take_trip(shared: &Shared, direction: Direction, before: &[u8], chunk: &[u8]) -> Option<usize> {
     let mut tripwire = shared.tripwire.lock().unwrap_or_else(PoisonError::into_inner);
-    let pass = tripwire.as_mut()?.trips(direction, before, chunk)?;
-    *tripwire = None;
+    let armed = tripwire.as_mut()?;
+    let pass = armed.trips(direction, before, chunk)?;
+    if armed.cut == Cut::All {
+        shared.cut_below.send_replace(shared.accepted.load(Ordering::SeqCst));
+    }
+    if !armed.again {
+        *tripwire = None;
+    }
     Some(pass)
 }

@@ -2,11 +2,22 @@
 
 use super::Direction;
 
-/// Comes true once, on one connection.
+/// What is cut when bytes are seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The connection on which they pass.
+    ThatOne,
+    /// All that are live.
+    All,
+}
+
+/// Comes true on one connection: once, or again and again.
 #[derive(Debug)]
 pub(super) struct Tripwire {
     direction: Direction,
     condition: Condition,
+    pub(super) cut: Cut,
+    pub(super) again: bool,
 }
 
 #[derive(Debug)]
@@ -18,11 +29,20 @@ enum Condition {
 
 impl Tripwire {
     pub(super) fn after(direction: Direction, bytes: u64) -> Self {
-        Self { direction, condition: Condition::Bytes(bytes) }
+        Self::once(direction, Condition::Bytes(bytes))
     }
 
     pub(super) fn seen(direction: Direction, bytes: Vec<u8>) -> Self {
-        Self { direction, condition: Condition::Seen(bytes) }
+        Self::once(direction, Condition::Seen(bytes))
+    }
+
+    /// The same, again and again.
+    pub(super) fn again(self, cut: Cut) -> Self {
+        Self { cut, again: true, ..self }
+    }
+
+    fn once(direction: Direction, condition: Condition) -> Self {
+        Self { direction, condition, cut: Cut::ThatOne, again: false }
     }
 
     /// How much of `chunk` is still to be handed on before the cut, if it trips the wire. `before` is what

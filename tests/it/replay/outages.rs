@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use bloodbank_audit::replay::WINDOW;
 use nix::sys::signal::Signal;
-use testbed::RabbitMqOptions;
+use testbed::{Cut, Direction, Proxy, RabbitMqOptions};
 
 use super::{
     YESTERDAY, begins, each_in_order, history, last_replay, numbers, quorum_queue, replays, taken,
@@ -108,4 +108,29 @@ async fn a_message_that_ends_the_channel_is_named_and_its_neighbours_arrive() ->
         .collect();
     assert_eq!(seqs, [20, 21, 40]);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_refused_for_lost_connections_only_where_the_broker_lives() -> Result<()> {
+    let bed = Bed::own().await?;
+    let scene = history(&bed, 5).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let proxy = Proxy::start(bed.rabbitmq.port()).await?;
+    let url = bed.rabbitmq.amqp_url_at(proxy.port());
+    let arguments = [&YESTERDAY[..], &["--to-queue", &queue, "--url", &url]].concat();
+    let third = "{\"number\" : 3}";
+
+    // Its connection alone is lost, again and again.
+    proxy.cut_whenever_seen(Direction::ToServer, third, Cut::ThatOne);
+    let answer = replays(&scene, &arguments)?;
+    assert_eq!(answer.status, 4, "{answer:?}");
+    scene.counts(1, "select refused from audit.replays where confirmed = 4").await?;
+
+    // The broker goes away altogether, as often and more.
+    proxy.cut_whenever_seen(Direction::ToServer, third, Cut::All);
+    let answer = replays(&scene, &[&arguments[..], &["--patience", "8s"]].concat())?;
+    assert_eq!(answer.status, 69, "{answer:?}");
+    let failed = "select count(*) from audit.replays where state = 'failed' and (confirmed, refused) = (2, 0)
+                     and cause like '%in a row the connection was lost with the event%seq 3'";
+    scene.counts(1, failed).await
 }

@@ -1,10 +1,10 @@
 //! What reaches no queue is counted, listed, and makes the exit status 4.
 
-use amqprs::FieldValue as Theirs;
+use amqprs::{FieldValue as Theirs, channel::ExchangeDeclareArguments};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use super::{YESTERDAY, bind, history, numbers, queue, quorum_queue, replays, taken};
+use super::{YESTERDAY, begins, bind, history, numbers, queue, quorum_queue, replays, taken};
 use crate::support::{Bed, Scene};
 
 /// Replays with a report: the status, the summary, and the lines of the report.
@@ -53,7 +53,8 @@ async fn what_a_full_queue_does_not_take_is_listed() -> Result<()> {
     let scene = history(Bed::shared().await?, 30).await?;
     let limit = [("x-max-length", Theirs::l(10)), ("x-overflow", "reject-publish".into())];
     let full = queue(&scene, "full", &limit).await?;
-    let arguments = [&YESTERDAY[..], &["--to-queue", &full]].concat();
+    // Without patience it is not waited for long that the queue may be read from, and the answer is the same.
+    let arguments = [&YESTERDAY[..], &["--to-queue", &full, "--patience", "200ms"]].concat();
     let (status, summary, lines) = reported(&scene, &arguments)?;
     assert_eq!(status, 4);
     assert_eq!((&summary["confirmed"], &summary["nacked"]), (&10.into(), &20.into()));
@@ -122,6 +123,58 @@ async fn what_cannot_be_published_is_named_with_the_way_out() -> Result<()> {
     let (status, summary, lines) = reported(&scene, &original)?;
     assert_eq!((status, &summary["refused"]), (4, &12.into()));
     assert!(lines[0]["reason"].as_str().unwrap().contains("no exchange 'made'"), "{lines:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_that_is_read_from_in_time_gets_all_of_it() -> Result<()> {
+    let scene = history(Bed::shared().await?, 12).await?;
+    let limit = [("x-max-length", Theirs::l(10)), ("x-overflow", "reject-publish".into())];
+    let full = queue(&scene, "full", &limit).await?;
+    let replay = begins(&scene, &[&YESTERDAY[..], &["--to-queue", &full]].concat())?;
+    replay.says("trying on another channel", 1).await?;
+    assert_eq!(numbers(&taken(&scene, &full).await?)?, (1..=10).collect::<Vec<_>>());
+    assert_eq!(replay.ends().await?, 0, "{:?}", replay.log());
+    assert_eq!(numbers(&taken(&scene, &full).await?)?, [11, 12]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_routing_key_leaves_the_others_alone() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = history(bed, 100).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let exchange = format!("{}.topic", scene.name);
+    let (connection, channel) = scene.client().await?;
+    channel.exchange_declare(ExchangeDeclareArguments::new(&exchange, "topic")).await?;
+    connection.close().await?;
+    bind(&scene, &queue, &exchange, "#").await?;
+    let user = format!("{}_user", scene.name);
+    bed.rabbitmq.ctl(&["add_user", &user, "secret"]).await?;
+    bed.rabbitmq.ctl(&["set_permissions", &user, ".*", ".*", ".*"]).await?;
+    // Its types but one, whose keys have a fourth word at times.
+    let allowed = r"^kind\.[0-79]\.";
+    bed.rabbitmq.ctl(&["set_topic_permissions", &user, &exchange, allowed, ".*"]).await?;
+    let url = format!("amqp://{user}:secret@127.0.0.1:{}/%2f", bed.rabbitmq.port());
+    let arguments = [&YESTERDAY[..], &["--to-exchange", &exchange, "--url", &url]].concat();
+    let (status, summary, lines) = reported(&scene, &arguments)?;
+    assert_eq!((status, &summary["state"]), (4, &"finished".into()));
+    assert_eq!((&summary["confirmed"], &summary["refused"]), (&90.into(), &10.into()));
+    for line in &lines {
+        assert!(line["routing_key"].as_str().unwrap().starts_with("kind.8."), "{line}");
+        assert!(line["reason"].as_str().unwrap().contains("access to topic"), "{line}");
+    }
+    let mut found = numbers(&taken(&scene, &queue).await?)?;
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found.len(), 90);
+
+    // Where all are, it ends, and goes on when that is mended.
+    bed.rabbitmq.ctl(&["set_permissions", &user, ".*", "", ".*"]).await?;
+    let answer = replays(&scene, &arguments)?;
+    assert_eq!(answer.status, 69, "{answer:?}");
+    assert!(answer.stderr.contains("access to exchange"), "{answer:?}");
+    bed.rabbitmq.ctl(&["delete_user", &user]).await?;
     Ok(())
 }
 
