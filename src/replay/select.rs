@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::{Failure, Places, Watcher, patience::Patience};
 use crate::{
     event::{Properties, RecordedProperties},
-    store::{Arrival, Arrivals, Column, Fault, Kind, ReadError, Reader, Row, Value},
+    store::{Arrival, Arrivals, Column, Fault, ReadError, Reader, Row, Value},
 };
 
 /// Events that may be published and not yet noted as done: what a process that is killed leaves to be sent twice.
@@ -141,19 +141,15 @@ pub async fn feed(
         match read(places, &mut arrivals, rooms, &to, &mut patience).await {
             Ok(true) | Err(Enough::Closed) => return Ok(()),
             Ok(false) => {}
-            Err(Enough::Read(error)) => {
-                let away =
-                    matches!(&error, ReadError::Fault(fault) if fault.kind == Kind::Unavailable);
-                match patience.next() {
-                    Some(delay) if away => {
-                        if patience.is_first() {
-                            watcher.say(&format!("reading waits for PostgreSQL: {error}"));
-                        }
-                        tokio::time::sleep(delay).await;
+            Err(Enough::Read(error)) => match patience.next() {
+                Some(delay) if error.may_pass() => {
+                    if patience.is_first() {
+                        watcher.say(&format!("reading waits for PostgreSQL: {error}"));
                     }
-                    _ => return Err(Failure::Read(error)),
+                    tokio::time::sleep(delay).await;
                 }
-            }
+                _ => return Err(Failure::Read(error)),
+            },
         }
     }
 }
