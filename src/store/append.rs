@@ -82,7 +82,9 @@ pub(super) async fn compared(
     rejected_body: usize,
 ) -> Result<Outcome, Fault> {
     let said = replayed::recognise(link, entries).await?;
-    let verdicts = dedupe::compare(link, entries, ids, since).await?;
+    // A replay is no event of its own: neither is it compared, nor is anything compared with it.
+    let is_replay = |place| matches!(said.get(&place), Some(Said::Replay(_)));
+    let verdicts = dedupe::compare(link, entries, ids, since, is_replay).await?;
     let flagged: HashMap<usize, Event> = said
         .iter()
         .filter(|(_, said)| **said == Said::Nothing)

@@ -66,18 +66,22 @@ pub(super) async fn any_stored(
 }
 
 /// A verdict for each entry, in order, of which these are the ids; stored events from `since` on count. Rejections are
-/// always new.
+/// always new, and so are those that are `apart`, with which nothing is compared.
 pub(super) async fn compare(
     link: &mut Link,
     entries: &[Entry],
     ids: &Ids<'_>,
     since: OffsetDateTime,
+    apart: impl Fn(usize) -> bool,
 ) -> Result<Vec<Verdict>, Fault> {
     let mut known = answered(link.patience, stored(link, ids, since)).await?;
     let mut digests = ids.digests.iter().copied();
-    let verdicts = entries.iter().map(|entry| {
+    let verdicts = entries.iter().enumerate().map(|(place, entry)| {
         let Entry::Event(Event { id: Some(id), .. }) = entry else { return Verdict::New };
         let Some(digest) = digests.next() else { return Verdict::New };
+        if apart(place) {
+            return Verdict::New;
+        }
         let contents = known.entry(id.clone()).or_default();
         let first = contents.is_empty();
         match (contents.insert(digest), first) {

@@ -70,7 +70,7 @@ impl Writer {
             let lane = writer.lane().await?;
             let span = lane.partition(at).await?;
             let since = span.previous.min(horizon);
-            dedupe::compare(&mut lane.link, unstored, &Ids::of(unstored), since).await?;
+            dedupe::compare(&mut lane.link, unstored, &Ids::of(unstored), since, |_| false).await?;
             append::rehearse(&mut lane.link, lane.id, at, unstored).await
         })
         .await

@@ -6,7 +6,7 @@ use anyhow::Result;
 use bloodbank_audit::event::{FieldValue, Properties};
 
 use super::{last_replay, replays};
-use crate::support::{Bed, Load, Message, Scene, event, fixtures};
+use crate::support::{Bed, Body, Kept, Load, Message, Scene, event, fixtures};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_the_bus_and_back_adds_nothing_to_the_history() -> Result<()> {
@@ -62,6 +62,37 @@ async fn to_the_bus_and_back_adds_nothing_to_the_history() -> Result<()> {
     let id = messages[before - 1].properties.message_id.clone().unwrap();
     assert_eq!((shown(&["--id", &id])?, shown(&["--id", &id, "--replays"])?), (1, 3));
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_event_that_comes_again_beside_its_replay_is_no_conflict() -> Result<()> {
+    let scene = Scene::migrated(Bed::shared().await?).await?;
+    // Longer ago than it is looked for what comes again.
+    let originals: Vec<_> = (1..=20)
+        .map(|seq| {
+            let mut kept = Kept { days: 3, ..Kept::new(seq, "a.b") };
+            let id = kept.id.as_deref().unwrap_or_default();
+            kept.body = Body::Json(format!("{{\"event_id\": \"{id}\", \"number\": {seq}}}"));
+            kept
+        })
+        .collect();
+    scene.keeps(&originals).await?;
+    // In the first hours of a day the partition before is looked through, too: this is it.
+    scene.keeps(&[Kept { days: 1, ..Kept::new(77, "other") }]).await?;
+    scene.daemon().await?.stops_cleanly().await?;
+    let exchange = scene.exchange();
+    let answer = replays(&scene, &["--type", "a.b", "--to-exchange", &exchange, "--yes"])?;
+    assert_eq!(answer.status, 0, "{answer:?}");
+    let again = originals.iter().map(|original| match &original.body {
+        Body::Json(body) => Message::new("a.b", body.as_bytes()),
+        Body::Bytes(body) => Message::new("a.b", &body[..]),
+    });
+    scene.publish(&again.collect::<Vec<_>>()).await?;
+    let daemon = scene.daemon().await?;
+    scene.counts(20, "select count(*) from audit.replayed").await?;
+    scene.counts(41, "select count(*) from audit.events").await?;
+    scene.counts(0, "select count(*) from audit.events where conflict").await?;
+    daemon.stops_cleanly().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
