@@ -187,7 +187,7 @@ async fn in_a_transaction(
 }
 
 /// Appends a batch of one event and one rejection, and `unstored` beside them, and takes it back, to find out whether it
-/// could be done.
+/// could be done; and whether a replay could be recognised and recorded.
 ///
 /// A row that is refused is no fault here: that is about events, and will be settled with them.
 pub(super) async fn rehearse(
@@ -227,6 +227,7 @@ pub(super) async fn rehearse(
     answered(patience, insert_header(&mut transaction, key, 0, &commit, &rows)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);
     answered(patience, rejected).await?;
+    answered(patience, replayed::rehearse(&mut transaction, key)).await?;
     let inserted = answered(patience, rows.insert(&mut transaction, 0, copied)).await;
     if copied && inserted.as_ref().is_err_and(is_unsupported) {
         answered(patience, transaction.rollback()).await?;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Postgres, Row as _, postgres::PgArguments, query::Query};
+use sqlx::{Postgres, Row as _, Transaction, postgres::PgArguments, query::Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -63,6 +63,26 @@ pub(super) async fn recognise(
     Ok(said)
 }
 
+/// The events that deliveries could be replays of.
+const CANDIDATES: &str = "select c.place, r.id, e.*
+       from unnest($1::int4[], $2::uuid[], $3::timestamptz[]) as c (place, replay, at)
+       join audit.replays r on r.id = c.replay
+      cross join lateral (
+            select e.received_at, e.seq, e.exchange, e.routing_key, e.properties::text, audit.raw(e)
+              from audit.events e where e.received_at = c.at offset 0) e";
+
+/// Looks for the originals of no delivery, and records no replay, to find out whether that could be done.
+pub(super) async fn rehearse(
+    transaction: &mut Transaction<'_, Postgres>,
+    key: HeaderKey,
+) -> Result<(), sqlx::Error> {
+    let (places, replays, times) = <(Vec<i32>, Vec<Uuid>, Vec<OffsetDateTime>)>::default();
+    let candidates = sqlx::query(CANDIDATES).bind(places).bind(replays).bind(times);
+    candidates.fetch_all(&mut **transaction).await?;
+    Replays::default().insert(key).execute(&mut **transaction).await?;
+    Ok(())
+}
+
 async fn of_those(
     link: &mut Link,
     entries: &[Entry],
@@ -70,18 +90,8 @@ async fn of_those(
     (places, replays, times): (Vec<i32>, Vec<Uuid>, Vec<OffsetDateTime>),
 ) -> Result<(), Fault> {
     let patience = link.patience;
-    let mut candidates = sqlx::query(
-        "select c.place, r.id, e.*
-           from unnest($1::int4[], $2::uuid[], $3::timestamptz[]) as c (place, replay, at)
-           join audit.replays r on r.id = c.replay
-          cross join lateral (
-                select e.received_at, e.seq, e.exchange, e.routing_key, e.properties::text, audit.raw(e)
-                  from audit.events e where e.received_at = c.at offset 0) e",
-    )
-    .bind(places)
-    .bind(replays)
-    .bind(times)
-    .fetch(&mut link.connection);
+    let candidates = sqlx::query(CANDIDATES).bind(places).bind(replays).bind(times);
+    let mut candidates = candidates.fetch(&mut link.connection);
     while let Some(row) = answered(patience, candidates.try_next()).await? {
         let place = usize::try_from(row.try_get::<i32, _>(0)?).unwrap_or_default();
         let Some(entry) = entries.get(place) else { continue };

@@ -183,6 +183,23 @@ async fn a_reader_reads_all_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
+/// Rights that somebody gave by hand, for an earlier version.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_recognising_replays_takes_is_missed_at_the_start() -> Result<()> {
+    let house = House::built().await?;
+    let writer = house.role("writer");
+    let may = async |what: &str| house.bed.postgres.sql(&house.scene.name, what).await.map(drop);
+    may(&format!("revoke select on audit.replays from {writer}")).await?;
+    let daemon = house.as_role("writer").starts()?;
+    assert_eq!(daemon.ends().await?, 1, "{:#?}", daemon.log());
+    let last = daemon.log().pop().unwrap_or_default();
+    for part in ["42501", "permission denied for table replays", "grant the daemon's role"] {
+        assert!(last.contains(part), "{part} in {last}");
+    }
+    may(&format!("grant select on audit.replays to {writer}")).await?;
+    house.as_role("writer").daemon().await?.stops_cleanly().await
+}
+
 /// A table of a later version is readable too, without anybody's doing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_reads_what_is_added_later() -> Result<()> {
