@@ -40,6 +40,10 @@ pub enum Expired {
     },
     /// So many rejections were deleted. There may be more.
     Rejections(i64),
+    /// So many records of replays were deleted whose events are gone. There may be more.
+    Replayed(i64),
+    /// The lists of chosen events of so many replays were emptied. There may be more.
+    Chosen(i64),
     /// Transactions are reading the history, and were not to be held up.
     Locked {
         /// The partition that would have been dropped.
@@ -106,7 +110,7 @@ impl Upkeep {
         Ok(mended)
     }
 
-    /// Drops one partition, or some rejections, that are older than `keep`.
+    /// Drops one partition that is older than `keep`, or else some rejections, or some of what replays left.
     ///
     /// # Errors
     /// A [`Fault`]; it may be done again.
@@ -130,6 +134,8 @@ impl Upkeep {
                 Expired::Partition { name, from: time(from), to: time(to), events: number, bytes }
             }
             "rejections" => Expired::Rejections(number),
+            "replayed" => Expired::Replayed(number),
+            "chosen" => Expired::Chosen(number),
             "locked" => Expired::Locked { name },
             "clocks-differ" => Expired::ClocksDiffer(time(at)),
             "clock-jumped" => Expired::ClockJumped { until: time(at) },

@@ -128,6 +128,14 @@ async fn expire(upkeep: &mut store::Upkeep, keep: Duration) -> Result<Round, Fau
                 info!(rejections, %kept, "deleted rejections that were old enough");
                 continue;
             }
+            Expired::Replayed(replayed) => {
+                info!(replayed, %kept, "deleted records of replays whose events are gone");
+                continue;
+            }
+            Expired::Chosen(replays) => {
+                info!(replays, %kept, "emptied the lists of chosen events of replays that were old enough");
+                continue;
+            }
             Expired::Locked { name } => {
                 let obstacle = format!(
                     "the partition {name} is old enough and cannot be dropped now: transactions that read the history \

@@ -126,6 +126,26 @@ async fn a_clock_that_is_wrong_drops_nothing() -> Result<()> {
     assert_eq!(expire(&mut sql, "0").await?, "held");
     assert_eq!(scene.number("select count(*) from audit.events where seq < -995").await?, 5);
     assert_eq!(scene.number("select count(*) from audit.rejections").await?, 2);
+    // What replays left goes with the events, and no earlier.
+    sqlx::raw_sql(
+        "insert into audit.replays (id, created_at, noted_at, role, os_user, host, filter, target, pace, matched, runner, chosen_at, chosen_seq)
+         select gen_random_uuid(), now() - d * interval '1 day', now() - d * interval '1 day', 'r', 'u', 'h', '{}', '{}', '{}', 2,
+                gen_random_uuid(), array[now() - interval '9 days', now() - interval '3 days'], '{-900, -800}'
+           from unnest('{5, 2}'::int[]) d;
+         insert into audit.replayed (lane, number, ordinal, received_at, replay, original_at, original_seq, redelivered, exchange, routing_key)
+         select b.lane, b.number, n, now(), r.id, now() - d * interval '1 day', n, false, '', ''
+           from (select lane, number from audit.batches limit 1) b, (select id from audit.replays limit 1) r,
+                unnest('{12, 11, 10, 9, 3}'::int[]) with ordinality t (d, n)",
+    )
+    .execute(&mut sql)
+    .await?;
+    // Of ten days ago the partition is held: only what is older points at nothing.
+    assert_eq!(expire(&mut sql, "0").await?, "replayed");
+    assert_eq!(scene.number("select count(*) from audit.replayed").await?, 3);
+    assert_eq!(expire(&mut sql, "0").await?, "chosen");
+    let lists = "select count(*) from audit.replays where cardinality(chosen_at) = 0 and cardinality(chosen_seq) = 0";
+    assert_eq!(scene.number(lists).await?, 1);
+    assert_eq!(expire(&mut sql, "0").await?, "held");
     // The newest stays, however old it is.
     sqlx::raw_sql(
         "do $$ declare name text; begin

@@ -9,7 +9,10 @@ use uuid::Uuid;
 
 use super::list_file;
 use crate::{
-    commands::{events::filters::Filters, reading::Misuse},
+    commands::{
+        events::filters::Filters,
+        reading::{Misuse, NothingFound},
+    },
     event,
     replay::Places,
     store::{Arrival, Arrivals, Filter, Reader, RecordedReplay, recorded_replays},
@@ -95,6 +98,11 @@ impl Chosen {
                         .to_owned(),
                 )
                 .into());
+            }
+            if before.chosen.as_ref().is_some_and(Vec::is_empty) && replay.matched > 0 {
+                let words = "the events of that replay were chosen one by one, and it is older than retention.keep: which those \
+                             were is kept no more, and nor are they";
+                return Err(NothingFound(words.to_owned()).into());
             }
             limit = replay.most;
             (before.filter, before.chosen)
