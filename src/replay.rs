@@ -104,6 +104,9 @@ pub enum Failure {
     /// What is in no queue cannot be reported.
     #[error("the report cannot be written: {0}")]
     Report(io::Error),
+    /// There was no time left to note how far it has come.
+    #[error("a second signal came before it was noted")]
+    CutShort,
 }
 
 /// How a replay ended.
@@ -177,7 +180,8 @@ pub async fn run(
     let (published, kept) = tokio::select! {
         biased;
         () = stop.hard.cancelled() => {
-            return Outcome { ended: Ended::CutShort, progress: ledger.progress(), unnoted: None };
+            let (progress, unnoted) = (ledger.progress(), Some(Failure::CutShort));
+            return Outcome { ended: Ended::CutShort, progress, unnoted };
         }
         work = work => work,
     };
@@ -196,7 +200,11 @@ pub async fn run(
     let note = Note { progress: &progress, state, cause: cause.as_deref() };
     let unnoted = match &ended {
         Ended::Failed(Failure::TakenOver) => None,
-        _ => note.write(&mut log, places, LAST_NOTE, &stop.hard, watcher).await.err(),
+        _ => match note.write(&mut log, places, LAST_NOTE, &stop.hard, watcher).await {
+            Ok(true) => None,
+            Ok(false) => Some(Failure::CutShort),
+            Err(failure) => Some(failure),
+        },
     };
     log.close().await;
     Outcome { ended, progress, unnoted }

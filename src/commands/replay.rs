@@ -23,7 +23,10 @@ use uuid::Uuid;
 
 pub use self::status::Status;
 
-use self::{which::Which, work::noted};
+use self::{
+    which::Which,
+    work::{Begun, listens, noted},
+};
 use super::{
     access,
     reading::{self, Misuse, NothingFound},
@@ -34,7 +37,10 @@ use crate::{
     broker::{Address, Lookout},
     config::{AmqpUrl, Config},
     replay::{self, Job, Pace, Places, Report, Target, To},
-    store::{NewReplay, NotResumed, Progress, Reader, RecordedReplay, ReplayLog, recorded_replays},
+    store::{
+        NewReplay, NotResumed, Progress, Reader, RecordedReplay, ReplayLog, ReplayState,
+        recorded_replays,
+    },
 };
 
 static HELP: LazyLock<String> = LazyLock::new(|| {
@@ -124,8 +130,9 @@ pub struct Options {
     /// Do not ask
     #[arg(long, short = 'y')]
     yes: bool,
-    /// List the replays on record, the last one first
-    #[arg(long, conflicts_with_all = ["resume", "to", "dry_run"])]
+    /// List the replays on record, the last one first; 1000 of them, or --limit
+    #[arg(long, conflicts_with_all = ["resume", "to", "dry_run", "one_by_one", "url", "key_prefix", "fresh_ids", "without_user_id",
+        "rate", "speed", "until_depth", "report"])]
     list: bool,
     /// Go on with this replay
     #[arg(long, value_name = "ID", conflicts_with_all = ["to", "one_by_one", "dry_run", "limit", "key_prefix", "fresh_ids", "without_user_id"])]
@@ -145,7 +152,11 @@ impl Options {
     /// It cannot begin. What ends it later is said, and is in its status.
     pub async fn run(self, config: Config) -> anyhow::Result<Status> {
         if self.list {
-            return list::list(&config, self.json).await;
+            if !access::filter_json(&self.which.filter()?).is_empty() {
+                let words = "--list shows replays, not events: give no filter, or leave --list out";
+                return Err(Misuse(words.to_owned()).into());
+            }
+            return list::list(&config, self.limit, self.json).await;
         }
         let broker = settings::broker_at(&config, self.address(&config)?);
         let places = Places {
@@ -226,6 +237,7 @@ impl Options {
         let id = Uuid::new_v4();
         let filter = access::filter_json(&arrivals.filter);
         let noted = noted(config, "replay", id, filter.clone()).await?;
+        let signals = listens()?;
         let new = NewReplay {
             id,
             os_user: access::os_user(),
@@ -243,7 +255,7 @@ impl Options {
         )?;
         let job =
             Job { id, arrivals, most, target, pace: self.pace(), progress: Progress::NOTHING };
-        self.work(&places, job, matched, log, report, noted).await
+        self.work(&places, Begun { job, matched, log, report, noted, signals }).await
     }
 
     async fn resumes(&self, config: &Config, places: Places, id: Uuid) -> anyhow::Result<Status> {
@@ -278,8 +290,14 @@ impl Options {
         find(&places, &target).await?;
         let report = self.report()?;
         let given = pace.as_ref().map(serde_json::to_string).transpose()?;
-        let log = match ReplayLog::resume(&places.store, id, given.as_deref()).await? {
-            Ok(log) => log,
+        let pace = pace.map_or_else(|| serde_json::from_str(&recorded.pace), Ok)?;
+        // What it is about stays. How far it has come may change until nobody else has it.
+        let arrivals = which::recorded(&recorded)?;
+        let signals = listens()?;
+        let (mut log, progress) = match ReplayLog::resume(&places.store, id, given.as_deref())
+            .await?
+        {
+            Ok(resumed) => resumed,
             Err(NotResumed::Unknown) => return Err(unknown(id).into()),
             Err(NotResumed::Finished) => {
                 return Err(NothingFound(format!(
@@ -289,24 +307,25 @@ impl Options {
             }
             Err(NotResumed::Busy) => {
                 return Err(Misuse(format!(
-                    "another process works on replay {id}, and two would publish everything twice: stop that one first"
-                ))
-                .into());
+                        "another process works on replay {id}, and two would publish everything twice: stop that one first"
+                    ))
+                    .into());
             }
         };
-        // Another process may have come further since.
-        let recorded = match recorded_replays(&places.store, Some(id), 1).await?.pop() {
-            Some(recorded) => recorded,
-            None => return Err(unknown(id).into()),
-        };
-        let arrivals = which::recorded(&recorded)?;
         let filter = access::filter_json(&arrivals.filter);
-        let noted = noted(config, "replay --resume", id, filter).await?;
+        let noted = match noted(config, "replay --resume", id, filter).await {
+            Ok(noted) => noted,
+            Err(error) => {
+                let cause = format!("{error:#}");
+                // Where that cannot be noted either, it is on record as after a kill.
+                let _ = log.note(&progress, ReplayState::Failed, Some(&cause)).await;
+                log.close().await;
+                return Err(error);
+            }
+        };
         let RecordedReplay { matched, most, .. } = recorded;
-        let progress = recorded.progress();
-        let pace = serde_json::from_str(&recorded.pace)?;
         let job = Job { id, arrivals, most, target, pace, progress };
-        self.work(&places, job, matched, log, report, noted).await
+        self.work(&places, Begun { job, matched, log, report, noted, signals }).await
     }
 
     fn report(&self) -> anyhow::Result<Report> {

@@ -136,6 +136,13 @@ pub struct RecordedReplay {
     pub cause: Option<String>,
     /// When it was noted last, by the database's clock.
     pub noted_at: OffsetDateTime,
+    #[sqlx(flatten)]
+    noted: Noted,
+}
+
+/// How far a replay has come, as its row says.
+#[derive(Debug, Clone, FromRow)]
+struct Noted {
     reached_at: Option<OffsetDateTime>,
     reached_seq: i64,
     confirmed: i64,
@@ -145,10 +152,16 @@ pub struct RecordedReplay {
     body_bytes: i64,
 }
 
-impl RecordedReplay {
-    /// How far it has come.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
+/// Its columns. Times before all others are none for the client.
+macro_rules! noted {
+    () => {
+        "nullif(r.reached_at, '-infinity') as reached_at, r.reached_seq, r.confirmed, r.unroutable, r.nacked, r.refused,
+         r.body_bytes"
+    };
+}
+
+impl Noted {
+    fn progress(&self) -> Progress {
         Progress {
             reached: match self.reached_at {
                 Some(received_at) => Arrival { received_at, seq: self.reached_seq },
@@ -160,6 +173,14 @@ impl RecordedReplay {
             refused: self.refused,
             body_bytes: self.body_bytes,
         }
+    }
+}
+
+impl RecordedReplay {
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.noted.progress()
     }
 
     /// The events that were chosen one by one.
@@ -224,7 +245,7 @@ impl ReplayLog {
         Ok(log)
     }
 
-    /// Takes a replay up again, with another pace where one is given.
+    /// Takes a replay up again, with another pace where one is given; and tells how far it has come.
     ///
     /// # Errors
     /// As [`ReplayLog::begin`].
@@ -232,20 +253,32 @@ impl ReplayLog {
         settings: &Settings,
         replay: Uuid,
         pace: Option<&str>,
-    ) -> Result<Result<ReplayLog, NotResumed>, Fault> {
+    ) -> Result<Result<(ReplayLog, Progress), NotResumed>, Fault> {
         let mut log = ReplayLog::connect(settings, replay).await?;
         let resume = sqlx::query_scalar("select audit.resume_replay($1, $2, $3::text::jsonb)")
             .bind(replay)
             .bind(log.runner)
             .bind(pace);
+        let reached =
+            sqlx::query_as(concat!("select ", noted!(), " from audit.replays r where r.id = $1"))
+                .bind(replay);
         let Link { connection, patience, .. } = &mut log.link;
-        let answer: String = answered(*patience, resume.fetch_one(connection)).await?;
-        Ok(match &*answer {
-            "resumed" => Ok(log),
-            "busy" => Err(NotResumed::Busy),
-            "finished" => Err(NotResumed::Finished),
-            _ => Err(NotResumed::Unknown),
-        })
+        let patience = *patience;
+        // It is taken up only if that can be told. The lock is the session's, whatever becomes of the transaction.
+        let mut transaction = answered(patience, connection.begin()).await?;
+        let answer: String = answered(patience, resume.fetch_one(&mut *transaction)).await?;
+        let not = match &*answer {
+            "resumed" => None,
+            "busy" => Some(NotResumed::Busy),
+            "finished" => Some(NotResumed::Finished),
+            _ => Some(NotResumed::Unknown),
+        };
+        if let Some(not) = not {
+            return Ok(Err(not));
+        }
+        let noted: Noted = answered(patience, reached.fetch_one(&mut *transaction)).await?;
+        answered(patience, transaction.commit()).await?;
+        Ok(Ok((log, noted.progress())))
     }
 
     async fn connect(settings: &Settings, replay: Uuid) -> Result<ReplayLog, Fault> {
@@ -317,7 +350,8 @@ impl ReplayLog {
     }
 }
 
-/// Replays on record, the last one first: that one alone, or at most so many.
+/// Replays on record, the last one first: that one alone, or at most so many, without the events that were chosen one by
+/// one, which can be many.
 ///
 /// # Errors
 /// The database is away, or refuses.
@@ -328,9 +362,10 @@ pub async fn recorded_replays(
 ) -> Result<Vec<RecordedReplay>, Fault> {
     let timeout = settings.statement_timeout.min(STATEMENT_TIMEOUT);
     let mut connection = settings.connect(timeout).await?;
-    // Times before all others are none for the client.
-    let query = sqlx::query_as(
-        "select r.id, r.created_at, r.role, r.os_user, r.host, r.filter::text, r.chosen_at, r.chosen_seq, r.target::text,
+    let query = sqlx::query_as(concat!(
+        "select r.id, r.created_at, r.role, r.os_user, r.host, r.filter::text,
+                case when $1 is not null then r.chosen_at end as chosen_at,
+                case when $1 is not null then r.chosen_seq end as chosen_seq, r.target::text,
                 r.pace::text, r.most, r.matched,
                 case when r.state = 'running' and not exists (
                           select from pg_locks l
@@ -338,13 +373,13 @@ pub async fn recorded_replays(
                              and l.database = (select d.oid from pg_database d where d.datname = current_database())
                              and (l.classid::bigint << 32) | l.objid::bigint = audit.replay_lock(r.id))
                      then 'dead' else r.state end as state,
-                r.cause, r.noted_at, nullif(r.reached_at, '-infinity') as reached_at, r.reached_seq, r.confirmed, r.unroutable,
-                r.nacked, r.refused, r.body_bytes
-           from audit.replays r
+                r.cause, r.noted_at, ",
+        noted!(),
+        "  from audit.replays r
           where $1::uuid is null or r.id = $1
           order by r.created_at desc, r.id
           limit $2",
-    )
+    ))
     .bind(replay)
     .bind(limit);
     let found = answered(timeout, query.fetch_all(&mut connection)).await?;

@@ -15,8 +15,8 @@ use crate::{
     store::{self, RecordedReplay},
 };
 
-/// Most of them that are listed.
-const MOST: i64 = 1000;
+/// So many are listed where no number is asked for.
+const USUAL: i64 = 1000;
 
 #[derive(Serialize)]
 struct Listed {
@@ -38,9 +38,15 @@ struct Listed {
     refused: i64,
 }
 
-/// Writes them to stdout, the last one first.
-pub async fn list(config: &Config, json: bool) -> anyhow::Result<Status> {
-    let replays = store::recorded_replays(&settings::store(config)?, None, MOST).await?;
+/// Writes them to stdout, the last one first; and on stderr that there are more, where nobody said how many.
+pub async fn list(config: &Config, limit: Option<i64>, json: bool) -> anyhow::Result<Status> {
+    let most = limit.unwrap_or(USUAL + 1);
+    let mut replays = store::recorded_replays(&settings::store(config)?, None, most).await?;
+    let shown = usize::try_from(USUAL)?;
+    let more = limit.is_none() && replays.len() > shown;
+    if more {
+        replays.truncate(shown);
+    }
     let mut out = Output::open(if json { Paging::Never } else { Paging::Auto });
     if json {
         let listed: Vec<_> = replays.iter().map(listed).collect::<Result<_, _>>()?;
@@ -49,6 +55,11 @@ pub async fn list(config: &Config, json: bool) -> anyhow::Result<Status> {
         table(&mut out, &replays)?;
     }
     out.close()?;
+    if more {
+        super::say(&format!(
+            "there are more replays than these {USUAL}: --limit NUMBER lists more"
+        ));
+    }
     Ok(if replays.is_empty() { Status::Nothing } else { Status::Done })
 }
 

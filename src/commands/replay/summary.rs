@@ -37,6 +37,7 @@ struct Object<'a> {
     unroutable: i64,
     nacked: i64,
     refused: i64,
+    gone: i64,
     body_bytes: i64,
     without_expiration: i64,
     without_copies: i64,
@@ -67,6 +68,14 @@ impl Summary<'_> {
         }
     }
 
+    /// How many events matched when it began, and were stored no more when their turn came.
+    pub fn gone(&self) -> i64 {
+        match self.outcome.ended {
+            Ended::Finished => (self.matched - self.outcome.progress.settled()).max(0),
+            _ => 0,
+        }
+    }
+
     fn resume(&self) -> Option<String> {
         let unfinished = !matches!(self.outcome.ended, Ended::Finished);
         unfinished.then(|| format!("bloodbank-audit replay --resume {}", self.job.id))
@@ -88,6 +97,7 @@ impl Summary<'_> {
             unroutable: progress.unroutable,
             nacked: progress.nacked,
             refused: progress.refused,
+            gone: self.gone(),
             body_bytes: progress.body_bytes,
             without_expiration: self.left_out.expirations,
             without_copies: self.left_out.copies,
@@ -117,11 +127,11 @@ impl Summary<'_> {
                 grouped(progress.refused)
             ));
         }
-        let gone = self.matched - progress.settled();
-        if matches!(self.outcome.ended, Ended::Finished) && gone > 0 {
+        if self.gone() > 0 {
             lines.push(format!(
-                "{} event(s) matched when it began and are stored no more, as where a partition was dropped",
-                grouped(gone)
+                "in no queue either: {} event(s) that matched when it began and are stored no more, as where retention.keep \
+                 has dropped their partition meanwhile",
+                grouped(self.gone())
             ));
         }
         let LeftOuts { expirations, copies } = self.left_out;

@@ -12,19 +12,20 @@ use crate::{
     store::ReplayLog,
 };
 
+/// A replay that is on record, and what it takes to work on it.
+pub struct Begun {
+    pub job: Job,
+    pub matched: i64,
+    pub log: ReplayLog,
+    pub report: Report,
+    pub noted: Noted,
+    pub signals: (Stop, Listener),
+}
+
 impl Options {
     /// Works on it until it ends, and says how it did.
-    pub async fn work(
-        &self,
-        places: &Places,
-        job: Job,
-        matched: i64,
-        log: ReplayLog,
-        report: Report,
-        noted: Noted,
-    ) -> anyhow::Result<Status> {
-        let stop = Stop::new();
-        let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+    pub async fn work(&self, places: &Places, begun: Begun) -> anyhow::Result<Status> {
+        let Begun { job, matched, log, report, noted, signals: (stop, listener) } = begun;
         let look_on = LookOn::new(matched, job.progress.settled());
         look_on.begins(&job);
         let outcome = replay::run(&job, places, log, report, &stop, &look_on).await;
@@ -33,7 +34,8 @@ impl Options {
         let Outcome { ended, progress, unnoted } = &outcome;
         if let Some(failure) = unnoted {
             say(&format!(
-                "how far it has come is not on record, so that --resume may publish up to {} events again: {failure}",
+                "how far it has come is not on record, so that --resume may publish up to {} events again, and the record may \
+                 say that it still runs: {failure}",
                 replay::WINDOW
             ));
         }
@@ -41,8 +43,17 @@ impl Options {
         if let Err(error) = noted.end(u64::try_from(settled).unwrap_or_default()).await {
             say(&format!("{error:#}"));
         }
+        let summary = Summary {
+            job: &job,
+            outcome: &outcome,
+            matched,
+            left_out,
+            report: self.report.as_deref(),
+        };
         let status = match ended {
-            Ended::Finished if progress.undelivered() > 0 => Status::Undelivered,
+            Ended::Finished if progress.undelivered() > 0 || summary.gone() > 0 => {
+                Status::Undelivered
+            }
             Ended::Finished => Status::Done,
             Ended::Stopped | Ended::CutShort => Status::Stopped,
             Ended::Failed(failure) => {
@@ -53,16 +64,16 @@ impl Options {
                 }
             }
         };
-        let summary = Summary {
-            job: &job,
-            outcome: &outcome,
-            matched,
-            left_out,
-            report: self.report.as_deref(),
-        };
         summary.write(self.json)?;
         Ok(status)
     }
+}
+
+/// Hears signals from now on.
+pub fn listens() -> anyhow::Result<(Stop, Listener)> {
+    let stop = Stop::new();
+    let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+    Ok((stop, listener))
 }
 
 /// Leaves a row in the access log, as events leave the history.

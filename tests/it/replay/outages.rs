@@ -58,6 +58,7 @@ async fn a_replay_outlives_the_restart_of_either_side() -> Result<()> {
     assert_eq!(replay.exited(), None);
     replay.signal(Signal::SIGINT)?;
     assert_eq!(replay.ends().await?, 75, "{:?}", replay.log());
+    assert_eq!(replay.said("is not on record"), 1, "{:?}", replay.log());
     bed.rabbitmq.resume();
     let resumed =
         replays(&scene, &["--resume", &last_replay(&scene).await?, "--rate", "1000000/s"])?;

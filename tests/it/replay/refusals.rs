@@ -31,6 +31,9 @@ async fn wrong_use_is_refused_before_anything_is_published() -> Result<()> {
         (&["--resume", unknown, "--type", "x"], 2, "give no filter"),
         (&["--replay-of", unknown, "--to-queue", &queue], 1, "is on record"),
         (&["--list", "--type", "x", "--resume", unknown], 2, "cannot be used with"),
+        (&["--list", "--type", "x"], 2, "give no filter"),
+        (&["--list", "--replay-of", unknown], 2, "cannot be used with"),
+        (&["--list", "--rate", "5/s"], 2, "cannot be used with"),
     ] {
         let answer = replays(&scene, arguments)?;
         assert_eq!(answer.text(), "", "{arguments:?}: {answer:?}");
