@@ -42,7 +42,7 @@ pub use migrations::{MigrationError, Step, migrate, pending};
 pub use partitions::{Found, Mended};
 pub use read::{
     Arrival, Arrivals, Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader,
-    Rejected, Relative, Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
+    Rejected, Relative, Route, Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,
 };
 pub use replays::{
     NewReplay, NotResumed, Progress, RecordedReplay, ReplayLog, ReplayState, recorded_replays,

@@ -1,6 +1,6 @@
 //! TLS towards the broker.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use amqprs::tls::TlsAdaptor;
 use tokio_rustls::{
@@ -16,8 +16,13 @@ use super::{Address, Fault, Kind};
 
 /// Trusts `ca_file` where there is one, else what this machine trusts.
 pub(super) fn connector(address: &Address) -> Result<TlsConnector, Fault> {
+    Ok(TlsConnector::from(Arc::new(client(address.ca_file.as_deref())?)))
+}
+
+/// The same, before anything is connected by it.
+pub(super) fn client(ca_file: Option<&Path>) -> Result<ClientConfig, Fault> {
     let mut roots = RootCertStore::empty();
-    match &address.ca_file {
+    match ca_file {
         Some(file) => {
             let wrong = |error: &dyn std::fmt::Display| {
                 Fault::new(Kind::Clash, format!("rabbitmq.tls_ca_file {}: {error}", file.display()))
@@ -42,12 +47,20 @@ pub(super) fn connector(address: &Address) -> Result<TlsConnector, Fault> {
             }
         }
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    trusting(roots)
+}
+
+/// For a client that wants one and is to speak without TLS.
+pub(super) fn trusting_nobody() -> Result<ClientConfig, Fault> {
+    trusting(RootCertStore::empty())
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, Fault> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| Fault::new(Kind::Refused, format!("TLS: {error}")))?
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
+        .with_no_client_auth())
 }
 
 /// The same for the client.

@@ -6,9 +6,11 @@ mod list;
 mod list_file;
 mod look_on;
 mod numbers;
+mod reach;
 mod status;
 mod summary;
 mod which;
+mod whom;
 mod work;
 
 use std::{
@@ -100,6 +102,9 @@ pub struct Options {
     /// On another broker or virtual host; other users of the machine see it
     #[arg(long, value_name = "URL", help_heading = "Where to")]
     url: Option<String>,
+    /// Ask this management interface whom it would reach, http://user:password@host:15672; other users of the machine see it
+    #[arg(long, value_name = "URL", help_heading = "Where to")]
+    management_url: Option<String>,
     /// Put this before each routing key
     #[arg(long, value_name = "TEXT", conflicts_with = "to_queue", help_heading = "Where to")]
     key_prefix: Option<String>,
@@ -131,11 +136,11 @@ pub struct Options {
     #[arg(long, short = 'y')]
     yes: bool,
     /// List the replays on record, the last one first; 1000 of them, or --limit
-    #[arg(long, conflicts_with_all = ["resume", "to", "dry_run", "one_by_one", "url", "key_prefix", "fresh_ids", "without_user_id",
+    #[arg(long, conflicts_with_all = ["resume", "to", "dry_run", "one_by_one", "url", "management_url", "key_prefix", "fresh_ids", "without_user_id",
         "rate", "speed", "until_depth", "report"])]
     list: bool,
     /// Go on with this replay
-    #[arg(long, value_name = "ID", conflicts_with_all = ["to", "one_by_one", "dry_run", "limit", "key_prefix", "fresh_ids", "without_user_id"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["to", "one_by_one", "dry_run", "limit", "key_prefix", "fresh_ids", "without_user_id", "management_url"])]
     resume: Option<Uuid>,
     /// How long PostgreSQL may take to find the next event, and to count them
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = reading::timeout)]
@@ -221,18 +226,22 @@ impl Options {
         let most = self.limit.into_iter().chain(arrivals.limit).min();
         let limited = crate::store::Arrivals { limit: most, ..arrivals.clone() };
         if self.dry_run {
-            let dry = dry_run::DryRun { target: &target, pace: self.pace(), json: self.json };
+            let reach = self.whom(config, &places, &target, &mut reader, &limited).await?;
+            let pace = self.pace();
+            let dry = dry_run::DryRun { target: &target, pace, json: self.json, reach };
             return dry.run(config, &places, &mut reader, &limited).await;
         }
         let matched = reader.number(&limited).await?;
-        drop(reader);
         if matched == 0 {
             return Err(NothingFound("nothing matches, so nothing is replayed".to_owned()).into());
         }
         find(&places, &target).await?;
-        if !self.yes {
-            ask::ask(config, &target, &places, matched)?;
+        if !self.yes && ask::bears_its_name(config, &target) {
+            let reach = self.whom(config, &places, &target, &mut reader, &limited).await?;
+            let audience = ask::audience(config, &target, reach.as_ref());
+            ask::ask(&target, &places, matched, &audience)?;
         }
+        drop(reader);
         let report = self.report()?;
         let id = Uuid::new_v4();
         let filter = access::filter_json(&arrivals.filter);

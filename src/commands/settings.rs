@@ -6,8 +6,8 @@ use bytesize::ByteSize;
 
 use crate::{
     backoff::Backoff,
-    broker::{self, Address, Topology},
-    config::{self, AmqpUrl, Config},
+    broker::{self, Address, ManagementAddress, Topology},
+    config::{self, AmqpUrl, Config, ManagementUrl},
     event::{Envelope, Overrides},
     pipeline::{Bounds, Limits, Rules},
     store, supervisor,
@@ -75,6 +75,16 @@ pub fn address_of(url: &AmqpUrl, config: &Config) -> Address {
         user: url.user.clone(),
         password: url.password.expose().to_owned(),
         tls: url.tls,
+        ca_file: config.rabbitmq.tls_ca_file.clone(),
+    }
+}
+
+/// Where the management interface of that URL is.
+pub fn management(url: &ManagementUrl, config: &Config) -> ManagementAddress {
+    ManagementAddress {
+        base: url.base.clone(),
+        user: url.user.clone(),
+        password: url.password.expose().to_owned(),
         ca_file: config.rabbitmq.tls_ca_file.clone(),
     }
 }

@@ -40,6 +40,10 @@ impl Loaded {
     fn value(&self, key: &Key) -> Option<toml::Value> {
         let shown = match key.path {
             "rabbitmq.url" => toml::Value::String(self.config.rabbitmq.url.to_string()),
+            "rabbitmq.management_url" => {
+                let url = self.config.rabbitmq.management_url.as_ref()?;
+                toml::Value::String(url.to_string())
+            }
             "postgres.url" => toml::Value::String(self.config.postgres.url.to_string()),
             _ if key.secret => return None,
             path => toml_value(&self.figment.find_value(path).ok()?)?,

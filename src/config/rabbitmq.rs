@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use super::AmqpUrl;
+use super::ManagementUrl;
 use super::key::{Key, Kind};
 use super::units;
 
@@ -18,6 +19,9 @@ pub(super) const SHORT_STRING_MAX: usize = 255;
 pub struct RabbitMq {
     /// Broker, credentials and vhost. Shown only with its password masked.
     pub url: AmqpUrl,
+    /// The management interface of that broker, where it may be asked. Shown only with its password masked.
+    #[serde(default)]
+    pub management_url: Option<ManagementUrl>,
     /// The topic exchange whose every event is recorded.
     #[serde(deserialize_with = "name")]
     pub exchange: String,
@@ -77,6 +81,8 @@ pub enum Declare {
 
 pub(super) const KEYS: &[Key] = &[
     Key::secret("rabbitmq.url", "amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
+    Key::secret("rabbitmq.management_url", "http://user:password@host:15672, or https:// for TLS")
+        .optional(),
     Key::new("rabbitmq.exchange", Kind::Text, NAME),
     Key::new("rabbitmq.queue", Kind::Text, OWN_NAME),
     Key::new("rabbitmq.queue_type", Kind::Choice(&["quorum", "classic"]), ""),

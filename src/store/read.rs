@@ -23,7 +23,7 @@ use super::{
     migrations,
 };
 
-pub use arrivals::{Arrival, Arrivals};
+pub use arrivals::{Arrival, Arrivals, Route};
 pub use column::Column;
 pub use context::{Place, Relative};
 pub use events::{Order, Selection};

@@ -5,6 +5,7 @@ mod dry_run;
 mod killed;
 mod outages;
 mod pace;
+mod reach;
 mod recipes;
 mod refusals;
 mod same_events;

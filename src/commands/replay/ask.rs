@@ -2,14 +2,18 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use super::reach::Reach;
 use crate::{
     commands::{overview::grouped, reading::Misuse, settings, terminal::visible},
     config::Config,
     replay::{Places, Target, To},
 };
 
-/// Whom a replay reaches, as far as that is known, in words.
-pub fn audience(config: &Config, target: &Target) -> String {
+/// Whom a replay reaches, as far as that is known, in words: by the broker's bindings, or by what it is called.
+pub fn audience(config: &Config, target: &Target, reach: Option<&Reach>) -> String {
+    if let Some(reach) = reach {
+        return format!("by the broker's bindings, {}", reach.lines().join("; "));
+    }
     match &target.to {
         To::Queue(queue) => format!("the queue '{queue}' alone"),
         To::Exchange(_) | To::Original if reaches_the_bus(config, target) => format!(
@@ -19,7 +23,8 @@ pub fn audience(config: &Config, target: &Target) -> String {
             config.rabbitmq.bindings.join(", ")
         ),
         To::Exchange(_) | To::Original => {
-            "every queue that is bound there for these routing keys; `rabbitmqctl list_bindings` tells which those are"
+            "every queue that is bound there for these routing keys; `rabbitmqctl list_bindings` tells which those are, and \
+             with rabbitmq.management_url or --management-url this does"
                 .to_owned()
         }
     }
@@ -32,7 +37,7 @@ fn reaches_the_bus(config: &Config, target: &Target) -> bool {
 
 /// Whether it goes to what is called like the daemon's own. On another broker it may be another one; but a broker has more
 /// than one address.
-fn bears_its_name(config: &Config, target: &Target) -> bool {
+pub fn bears_its_name(config: &Config, target: &Target) -> bool {
     match &target.to {
         To::Queue(queue) => *queue == config.rabbitmq.queue,
         To::Exchange(exchange) => *exchange == config.rabbitmq.exchange,
@@ -40,16 +45,12 @@ fn bears_its_name(config: &Config, target: &Target) -> bool {
     }
 }
 
-/// Asks where consumers of the bus would receive it.
+/// Asks where consumers of the bus would receive it, which is where it [`bears_its_name`].
 ///
 /// # Errors
 /// The answer is no, or nobody can be asked.
-pub fn ask(config: &Config, target: &Target, places: &Places, matched: i64) -> Result<(), Misuse> {
-    if !bears_its_name(config, target) {
-        return Ok(());
-    }
-    let what =
-        format!("{} event(s) go to {target}: {}", grouped(matched), audience(config, target));
+pub fn ask(target: &Target, places: &Places, matched: i64, audience: &str) -> Result<(), Misuse> {
+    let what = format!("{} event(s) go to {target}: {audience}", grouped(matched));
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Misuse(format!(
             "{what}. Where nobody can be asked, --yes says that this is meant; --dry-run says what it would be"

@@ -10,7 +10,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Status, ask::audience, find};
+use super::{Status, ask::audience, find, reach::Reach};
 use crate::{
     commands::{
         overview::{exact, grouped, seconds, size},
@@ -34,6 +34,8 @@ pub struct DryRun<'a> {
     pub target: &'a Target,
     pub pace: Pace,
     pub json: bool,
+    /// Whom it would reach, where somebody tells.
+    pub reach: Option<Reach>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -53,12 +55,14 @@ struct Seen {
     waiting: Option<u32>,
     to: String,
     audience: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reach: Option<Reach>,
 }
 
 impl DryRun<'_> {
     /// Reads all of it, and says what it found.
     pub async fn run(
-        &self,
+        self,
         config: &Config,
         places: &Places,
         reader: &mut Reader,
@@ -74,7 +78,8 @@ impl DryRun<'_> {
         let mut seen = Seen {
             waiting,
             to: self.target.to_string(),
-            audience: audience(config, self.target),
+            audience: audience(config, self.target, self.reach.as_ref()),
+            reach: self.reach,
             ..Seen::default()
         };
         let now = event::now();
@@ -148,7 +153,13 @@ impl Seen {
             size(self.body_bytes),
             self.to
         )];
-        lines.push(format!("reached: {}", self.audience));
+        match &self.reach {
+            Some(reach) => {
+                lines.push("reached, by the broker's bindings:".to_owned());
+                lines.extend(reach.lines().into_iter().map(|line| format!("  {line}")));
+            }
+            None => lines.push(format!("reached: {}", self.audience)),
+        }
         if let Some(waiting) = self.waiting {
             lines.push(format!("waiting there: {} message(s)", grouped(i64::from(waiting))));
         }

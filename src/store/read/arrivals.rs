@@ -44,6 +44,18 @@ impl Arrival {
     }
 }
 
+/// How many events came to an exchange under a routing key.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Route {
+    /// The exchange.
+    pub exchange: String,
+    /// The routing key.
+    pub routing_key: String,
+    /// So many.
+    #[sqlx(rename = "count")]
+    pub events: i64,
+}
+
 /// Which events, in the order of their arrival.
 #[derive(Debug, Clone)]
 pub struct Arrivals {
@@ -97,10 +109,24 @@ macro_rules! number {
     };
 }
 
+/// Most pairs of an exchange and a routing key are told.
+macro_rules! routes {
+    ($from:literal) => {
+        arrivals!(
+            "select e.exchange, e.routing_key, count(*) from (select e.exchange, e.routing_key",
+            $from,
+            " and $15::bool is not null and $16::bool is not null order by e.received_at, e.seq limit $19) e
+              group by e.exchange, e.routing_key order by count(*) desc, e.exchange, e.routing_key limit 10000"
+        )
+    };
+}
+
 const EVENTS: &str = events!("audit.events");
 const NUMBER: &str = number!("audit.events");
 const CHOSEN: &str = chosen!(events);
 const CHOSEN_NUMBER: &str = chosen!(number);
+const ROUTES: &str = routes!("audit.events");
+const CHOSEN_ROUTES: &str = chosen!(routes);
 
 impl Reader {
     /// Hands each of these events to `each`, with its body and its length, in the order of their arrival, as they come;
@@ -145,9 +171,49 @@ impl Reader {
     /// # Errors
     /// A [`ReadError`].
     pub async fn number(&mut self, arrivals: &Arrivals) -> Result<i64, ReadError> {
+        let counted = self.of_all(arrivals, [NUMBER, CHOSEN_NUMBER]).await?;
+        let number = |row| sqlx::Row::try_get(row, 0).map_err(|error| self.fault(error));
+        counted.first().map_or(Ok(0), number)
+    }
+
+    /// Under which exchange and routing key they came, and how many each, the most frequent first and 10,000 at most.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn routes(&mut self, arrivals: &Arrivals) -> Result<Vec<Route>, ReadError> {
+        let rows = self.of_all(arrivals, [ROUTES, CHOSEN_ROUTES]).await?;
+        let route = |row| sqlx::FromRow::from_row(row).map_err(|error| self.fault(error));
+        rows.iter().map(route).collect()
+    }
+
+    /// Which of these routing keys match which of these patterns, as the broker's topic exchanges match them, by their places.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn matches(
+        &mut self,
+        keys: &[String],
+        patterns: &[String],
+    ) -> Result<Vec<(usize, usize)>, ReadError> {
+        let query = sqlx::query_as(
+            "select k.n - 1, p.n - 1
+               from unnest($1::text[]) with ordinality k (key, n) cross join unnest($2::text[]) with ordinality p (pattern, n)
+              where audit.topic_matches(k.key, p.pattern)",
+        );
+        let found: Vec<(i64, i64)> = self.all(query.bind(keys).bind(patterns)).await?;
+        let place = |number: i64| usize::try_from(number).unwrap_or_default();
+        Ok(found.into_iter().map(|(key, pattern)| (place(key), place(pattern))).collect())
+    }
+
+    /// What a statement that is about all of them at once tells; the second one is for those that were chosen one by one.
+    async fn of_all(
+        &mut self,
+        arrivals: &Arrivals,
+        [statement, chosen]: [&'static str; 2],
+    ) -> Result<Vec<sqlx::postgres::PgRow>, ReadError> {
         let condition = self.condition(&arrivals.filter).await?;
         let alike = self.alike(&arrivals.filter, None).await?;
-        let statement = if arrivals.chosen.is_some() { CHOSEN_NUMBER } else { NUMBER };
+        let statement = if arrivals.chosen.is_some() { chosen } else { statement };
         let query = match &condition {
             Some(condition) => condition.query(statement),
             None => sqlx::query(statement),
@@ -158,9 +224,8 @@ impl Reader {
             None => fault::of_reading(error, timeout),
         };
         let query = arrivals.bind(query, &alike, false);
-        let counted = query.persistent(false).fetch_one(&mut self.connection);
-        let row = answered(patience, counted).await.map_err(failed)?;
-        sqlx::Row::try_get(&row, 0).map_err(failed)
+        let rows = query.persistent(false).fetch_all(&mut self.connection);
+        answered(patience, rows).await.map_err(failed)
     }
 
     /// Where each event of these ids stands, in order: of an id all that was stored under it. And the ids under which
@@ -237,7 +302,7 @@ mod tests {
 
     #[test]
     fn a_condition_has_its_place() {
-        for statement in [EVENTS, NUMBER, CHOSEN, CHOSEN_NUMBER] {
+        for statement in [EVENTS, NUMBER, CHOSEN, CHOSEN_NUMBER, ROUTES, CHOSEN_ROUTES] {
             assert_eq!(statement.matches("/* and */").count(), 1);
         }
     }
