@@ -16,6 +16,7 @@ mod report;
 mod select;
 mod session;
 mod settle;
+mod slowness;
 mod target;
 
 use std::{io, time::Duration};
@@ -81,6 +82,9 @@ pub trait Watcher {
 
     /// Something happened that whoever looks on may want to know, in words.
     fn say(&self, words: &str);
+
+    /// Confirms take much longer than before, so that it goes on with one event at a time; or that is over.
+    fn slow(&self, slow: bool);
 
     /// A message was published without these.
     fn left_out(&self, left_out: LeftOut);

@@ -120,7 +120,7 @@ pub struct Options {
     /// With the gaps they came with, so many times as fast: 10x, 0.5x
     #[arg(long, value_name = "FACTOR", value_parser = numbers::speed, conflicts_with = "rate", help_heading = "How fast")]
     speed: Option<f64>,
-    /// Only while fewer messages than this wait in the queue of --to-queue
+    /// Only while fewer messages than this wait in the queue of --to-queue; and one at a time while confirms take long
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), help_heading = "How fast")]
     until_depth: Option<u32>,
     /// Only say what would be published, and to whom

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
@@ -60,6 +60,8 @@ pub struct Mark {
 pub enum Answer {
     /// The broker has still to say.
     Awaited {
+        /// When it was published.
+        since: Instant,
         /// Its answer.
         confirmation: Confirmation,
         /// Bytes of the body.
@@ -76,6 +78,7 @@ pub enum Answer {
 pub struct InFlight {
     number: AtomicUsize,
     fewer: Notify,
+    slow: AtomicBool,
 }
 
 impl InFlight {
@@ -87,6 +90,15 @@ impl InFlight {
     pub fn one_less(&self) {
         self.number.fetch_sub(1, Ordering::Relaxed);
         self.fewer.notify_one();
+    }
+
+    /// Whether there is to be one at a time, as their answers take long.
+    pub fn slow_down(&self, slow: bool) {
+        self.slow.store(slow, Ordering::Relaxed);
+    }
+
+    fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// Waits until there is none.
@@ -159,7 +171,8 @@ impl<W: Watcher> Publishing<'_, W> {
         carried: &mut Carried,
     ) -> Result<bool, Fault> {
         if let (Some(most), To::Queue(queue)) = (self.job.pace.until_depth, &self.job.target.to) {
-            if leave.budget == 0 && !self.waits_for_depth(queue, most, leave).await? {
+            let over = leave.budget == 0 || self.in_flight.is_slow();
+            if over && !self.waits_for_depth(queue, most, leave).await? {
                 return Ok(false);
             }
             leave.budget -= 1;
@@ -200,6 +213,9 @@ impl<W: Watcher> Publishing<'_, W> {
             // The client breaks when it is asked for something and then not listened to.
             let depth = self.lookout.depth(queue).await?;
             leave.budget = most.saturating_sub(depth);
+            if self.in_flight.is_slow() {
+                leave.budget = leave.budget.min(1);
+            }
             if leave.budget > 0 {
                 return Ok(true);
             }
@@ -237,12 +253,13 @@ impl<W: Watcher> Publishing<'_, W> {
         };
         let body_bytes = body.len();
         self.in_flight.one_more();
+        let since = Instant::now();
         let sent = self.publisher.publish_mandatory(&exchange, &key, &properties, body).await;
         carried.publishing(exchange, key);
         Ok(flight(
             mark,
             match sent {
-                Ok(confirmation) => Answer::Awaited { confirmation, body_bytes },
+                Ok(confirmation) => Answer::Awaited { since, confirmation, body_bytes },
                 // Only what cannot be written down as AMQP; the channel is as it was.
                 Err(fault) if fault.kind == Kind::Clash && !self.publisher.is_over() => {
                     self.in_flight.one_less();

@@ -175,6 +175,8 @@ impl<W: Watcher> Sessions<'_, W> {
             halt: &halt,
             ledger: self.ledger,
             report: self.report,
+            by_the_target: self.job.pace.until_depth.is_some(),
+            watcher: self.watcher,
         };
         let feed = async {
             tokio::select! {
@@ -201,6 +203,8 @@ impl<W: Watcher> Sessions<'_, W> {
             work
         };
         let ((fed, published, settled), ()) = tokio::join!(work, listen);
+        // The next one finds out by itself.
+        self.watcher.slow(false);
         let Left { nacked, lost, fault } = settled.map_err(Failure::Report)?;
         carried.learn(found);
         let fault = fault.or(published.err());

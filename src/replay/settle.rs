@@ -1,15 +1,21 @@
 //! Awaits the broker's answers, in the order in which events were published, and settles the events.
 
-use std::{collections::VecDeque, io, time::Instant};
+use std::{
+    collections::VecDeque,
+    io,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Watcher,
     carried::Found,
     ledger::{Ledger, Settled},
     publish::{Answer, Flight, InFlight, Mark},
     report::Report,
+    slowness::{Slowness, Turn},
 };
 use crate::{
     broker::{Fault, Publisher, Returned},
@@ -29,16 +35,19 @@ pub struct Left {
 }
 
 /// The settling part of one session with the broker.
-pub struct Settling<'a> {
+pub struct Settling<'a, W> {
     pub publisher: &'a Publisher,
     pub in_flight: &'a InFlight,
     /// Tells that nothing more is to be published.
     pub halt: &'a CancellationToken,
     pub ledger: &'a Ledger,
     pub report: &'a mut Report,
+    /// Whether the target sets the pace.
+    pub by_the_target: bool,
+    pub watcher: &'a W,
 }
 
-impl Settling<'_> {
+impl<W: Watcher> Settling<'_, W> {
     /// Settles all that comes. Events behind one that is not settled are kept in `found` for the next session.
     pub async fn run(
         self,
@@ -46,6 +55,7 @@ impl Settling<'_> {
         found: &mut Found,
     ) -> io::Result<Left> {
         let mut left = Left::default();
+        let mut slowness = Slowness::default();
         let mut returned = VecDeque::new();
         while let Some(flight) = flights.recv().await {
             let Flight { arrival, id, routing_key, mark, room, answer } = flight;
@@ -56,8 +66,9 @@ impl Settling<'_> {
                     left.fault.get_or_insert(fault);
                     None
                 }
-                Answer::Awaited { confirmation, body_bytes } => {
+                Answer::Awaited { since, confirmation, body_bytes } => {
                     let taken = confirmation.taken().await;
+                    self.mind(&mut slowness, since, taken.is_ok());
                     self.in_flight.one_less();
                     returned.append(&mut self.publisher.returned());
                     match taken {
@@ -95,6 +106,33 @@ impl Settling<'_> {
         }
         Ok(left)
     }
+}
+
+impl<W: Watcher> Settling<'_, W> {
+    /// An answer has come, or never will: where the target sets the pace, that counts by how long it took.
+    fn mind(&self, slowness: &mut Slowness, since: Instant, answered: bool) {
+        if !self.by_the_target || !answered {
+            return;
+        }
+        let Some(turn) = slowness.took(since.elapsed()) else { return };
+        let slow = slowness.is_slow();
+        self.in_flight.slow_down(slow);
+        self.watcher.slow(slow);
+        self.watcher.say(&match turn {
+            Turn::Slow { took, usual } => format!(
+                "a confirm took {}, and they took about {}: going on with one event at a time until that is over",
+                whole(took),
+                whole(usual)
+            ),
+            Turn::Usual => "confirms come as before".to_owned(),
+        });
+    }
+}
+
+fn whole(time: Duration) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_millis(
+        u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+    ))
 }
 
 /// The broker's words on the message with this mark, where it came back. Those that did are in order, so mostly it is the

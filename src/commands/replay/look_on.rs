@@ -4,7 +4,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -20,12 +20,16 @@ use crate::{
 /// How often a line is written where there is no terminal.
 const LINE: Duration = Duration::from_secs(10);
 
+/// What is said of a replay that the broker slows down.
+const SLOW: &str = ", one at a time, as confirms take long";
+
 /// Looks on.
 pub struct LookOn {
     matched: i64,
     bar: Option<ProgressBar>,
     begun: (Instant, i64),
     written: Mutex<Instant>,
+    slow: AtomicBool,
     expirations: AtomicI64,
     copies: AtomicI64,
 }
@@ -42,7 +46,7 @@ impl LookOn {
     pub fn new(matched: i64, settled: i64) -> LookOn {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(u64::try_from(matched).unwrap_or_default());
-            let template = "{bar:30} {pos}/{len}  {per_sec}  {eta} left";
+            let template = "{bar:30} {pos}/{len}  {per_sec}  {eta} left{msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
             }
@@ -55,6 +59,7 @@ impl LookOn {
             bar,
             begun: (Instant::now(), settled),
             written: Mutex::new(Instant::now()),
+            slow: AtomicBool::new(false),
             expirations: AtomicI64::new(0),
             copies: AtomicI64::new(0),
         }
@@ -118,7 +123,17 @@ impl Watcher for LookOn {
         if progress.undelivered() > 0 {
             words.push_str(&format!(", {} in no queue", grouped(progress.undelivered())));
         }
+        if self.slow.load(Ordering::Relaxed) {
+            words.push_str(SLOW);
+        }
         self.line(&words);
+    }
+
+    fn slow(&self, slow: bool) {
+        self.slow.store(slow, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.set_message(if slow { SLOW } else { "" });
+        }
     }
 
     fn say(&self, words: &str) {

@@ -1,9 +1,14 @@
 //! Paced by the target, and on record for whoever goes on.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use nix::sys::signal::Signal;
+use testbed::{Mode, Proxy};
 
-use super::{YESTERDAY, begins, history, last_replay, numbers, quorum_queue, replays, taken};
+use super::{
+    YESTERDAY, begins, history, last_replay, numbers, quorum_queue, replays, taken, waits_at_least,
+};
 use crate::support::{Bed, Kept};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,6 +31,25 @@ async fn a_queue_is_never_deeper_than_it_may_be() -> Result<()> {
     let answer = replays(&scene, &["--resume", &id, "--until-depth", "1000"])?;
     assert_eq!(answer.status, 0, "{answer:?}");
     assert_eq!(numbers(&taken(&scene, &queue).await?)?, (141..=200).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_confirms_slowly_gets_one_at_a_time() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = history(bed, 2000).await?;
+    let queue = quorum_queue(&scene, "target").await?;
+    let proxy = Proxy::start(bed.rabbitmq.port()).await?;
+    let url = bed.rabbitmq.amqp_url_at(proxy.port());
+    let paced = ["--to-queue", &queue, "--url", &url, "--until-depth", "100000", "--rate", "200/s"];
+    let replay = begins(&scene, &[&YESTERDAY[..], &paced].concat())?;
+    waits_at_least(&scene, &queue, 100).await?;
+    proxy.set(Mode::Delay(Duration::from_millis(1200))).await;
+    replay.says("one event at a time", 1).await?;
+    proxy.set(Mode::Forward).await;
+    replay.says("confirms come as before", 1).await?;
+    assert_eq!(replay.ends().await?, 0, "{:?}", replay.log());
+    assert_eq!(numbers(&taken(&scene, &queue).await?)?, (1..=2000).collect::<Vec<_>>());
     Ok(())
 }
 
