@@ -9,6 +9,9 @@ use sqlx::Row as _;
 use super::{header, history, numbers, own_headers, quorum_queue, replays, taken};
 use crate::support::{Bed, Message, Scene, event, fixtures};
 
+/// How many events there are here; `REPLAY_EVENTS` says another number.
+const EVENTS: usize = 4000;
+
 /// Messages of every kind that the bus carries, and some that it should not.
 fn messages() -> Vec<Message> {
     let headers = BTreeMap::from([
@@ -45,14 +48,41 @@ fn messages() -> Vec<Message> {
         cluster_id: Some("cluster".to_owned()),
     };
     let mut messages: Vec<_> = fixtures().into_iter().map(|(_, message)| message).collect();
-    messages.push(Message { properties: full, ..Message::new("every.property", *b"hello") });
+    messages
+        .push(Message { properties: full.clone(), ..Message::new("every.property", *b"hello") });
     messages.push(Message::new("empty", *b""));
     messages.push(Message::new("binary", *b"\xff\xfe\x00{}"));
     messages.push(Message::new("no id", *b"[1,  2]"));
     messages.push(Message::new("no id", *b"[1,  2]"));
     messages.push(Message::new("large", vec![b'x'; 700_000]));
-    messages.extend((0..1000).map(event));
+    let number = std::env::var("REPLAY_EVENTS").ok().and_then(|n| n.parse().ok());
+    messages.extend((0..number.unwrap_or(EVENTS)).map(|number| with_some(number, &full)));
     messages
+}
+
+/// An event with some of these properties, each set of them in its turn, and one of their headers.
+fn with_some(number: usize, full: &Properties) -> Message {
+    let mut message = event(number);
+    let own = message.properties.clone();
+    let bits = number % 1024;
+    macro_rules! some {
+        ($($bit:literal $name:ident),*) => {
+            Properties {
+                $($name: if bits >> $bit & 1 == 1 { full.$name.clone() } else { own.$name.clone() },)*
+                headers: full.headers.iter().flatten().nth(number % 10).map(|(name, value)| {
+                    BTreeMap::from([
+                        (name.clone(), value.clone()),
+                        ("number".to_owned(), FieldValue::I64(number.try_into().unwrap_or_default())),
+                    ])
+                }),
+                priority: u8::try_from(number % 11).ok().filter(|&priority| priority < 10),
+                ..own.clone()
+            }
+        };
+    }
+    message.properties = some!(0 content_type, 1 content_encoding, 2 delivery_mode, 3 correlation_id, 4 reply_to, 5 expiration,
+        6 timestamp, 7 message_type, 8 app_id, 9 cluster_id);
+    message
 }
 
 /// What has to be the same: the key, the properties, the body.
