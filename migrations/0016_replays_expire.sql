@@ -176,3 +176,14 @@ begin
     end if;
 end
 $$;
+
+-- Which event a replay was of, beside which replay it was.
+create or replace view audit.events_and_replays as
+select e.*, null::uuid as replay, null::timestamptz as original_at from audit.events e
+union all
+select e.seq, r.received_at, e.event_time, e.event_id, r.redelivered, e.conflict, e.malformed, e.event_key, e.event_type, e.source,
+       r.exchange, r.routing_key, e.correlation_ids, e.defects, e.properties, e.payload, e.body, e.conflict_digest, r.replay,
+       r.original_at
+  from audit.replayed r
+  join audit.events e on e.received_at = r.original_at and e.seq = r.original_seq;
+comment on column audit.events_and_replays.original_at is 'received_at of the event that a replay is of, which has the same seq; null for the event itself.';

@@ -48,7 +48,7 @@ pub struct Options {
     /// How they are written
     #[arg(long, short = 'f', value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// These columns, in this order: of audit.events, or id, or body_bytes
+    /// These columns, in this order: of audit.events, or id, or body_bytes; with --replays, or replay, or original_at
     #[arg(long, value_name = "NAME,…", value_parser = columns::parse)]
     columns: Option<Columns>,
     /// Only say how many there are
@@ -57,7 +57,8 @@ pub struct Options {
     /// Write new events as they commit, from now or --since on, until --limit of them were written or a signal ends it
     #[arg(long, short = 'F', conflicts_with_all = ["count", "until", "order"])]
     follow: bool,
-    /// Show replays that came back, too: each as the event that it is, received then
+    /// Show replays that came back, too: each as the event that it is, received then, with which replay it was and when the
+    /// event itself was received
     #[arg(long, conflicts_with = "follow")]
     replays: bool,
     /// How long PostgreSQL may take to find the next event; with --where or --count, all of them
@@ -167,7 +168,13 @@ impl Options {
             out.close()?;
             return Ok(Found::when(number > 0));
         }
-        let columns = self.columns.map_or_else(|| self.format.columns(), |columns| columns.0);
+        let usual = || self.format.columns(self.replays);
+        let columns = self.columns.map_or_else(usual, |columns| columns.0);
+        if let Some(column) = columns.iter().find(|column| column.is_of_replays() && !self.replays)
+        {
+            let words = format!("{} is told of replays, which --replays shows", column.name());
+            return Err(Misuse(words).into());
+        }
         let limit = match self.limit {
             Some(Limit::Of(number)) => Some(i64::from(number.get())),
             None if self.format == Format::Table && !self.follow => Some(USUAL_LIMIT),
@@ -219,12 +226,18 @@ impl Format {
     }
 
     /// What is written where nobody says which columns.
-    fn columns(self) -> Vec<Column> {
-        match self {
+    fn columns(self, replays: bool) -> Vec<Column> {
+        let mut columns = match self {
             Format::Table => {
                 vec![Column::ReceivedAt, Column::EventType, Column::Source, Column::Id]
             }
             Format::Json | Format::Ndjson | Format::Csv => Column::stored().to_vec(),
+        };
+        match self {
+            _ if !replays => {}
+            Format::Table => columns.push(Column::Replay),
+            _ => columns.extend([Column::Replay, Column::OriginalAt]),
         }
+        columns
     }
 }

@@ -47,7 +47,9 @@ impl Events {
                 _ if wrong => style::BAD,
                 _ if odd => style::WARNING,
                 Column::EventType | Column::RoutingKey => style::STRONG,
-                Column::ReceivedAt | Column::EventTime | Column::Seq => style::FAINT,
+                Column::ReceivedAt | Column::EventTime | Column::Seq | Column::Replay => {
+                    style::FAINT
+                }
                 _ => style::PLAIN,
             }))
         };
@@ -63,9 +65,12 @@ impl Events {
 fn shape(column: Column) -> terminal::Column {
     match column {
         Column::Seq | Column::BodyBytes => terminal::Column::number(column.name()),
-        Column::ReceivedAt | Column::EventTime | Column::EventId | Column::Id => {
-            terminal::Column::whole(column.name())
-        }
+        Column::ReceivedAt
+        | Column::EventTime
+        | Column::EventId
+        | Column::Id
+        | Column::Replay
+        | Column::OriginalAt => terminal::Column::whole(column.name()),
         Column::Redelivered | Column::Conflict | Column::Malformed => {
             terminal::Column::whole(column.name()).labelled()
         }

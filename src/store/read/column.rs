@@ -26,11 +26,15 @@ pub enum Column {
     Id,
     /// Length of the body.
     BodyBytes,
+    /// Which replay it is, where replays are shown and it is one.
+    Replay,
+    /// When the event was received that it is a replay of.
+    OriginalAt,
 }
 
 impl Column {
     /// All, those of `audit.events` in its order and first.
-    pub const ALL: [Column; 20] = [
+    pub const ALL: [Column; 22] = [
         Column::Seq,
         Column::ReceivedAt,
         Column::EventTime,
@@ -51,12 +55,20 @@ impl Column {
         Column::ConflictDigest,
         Column::Id,
         Column::BodyBytes,
+        Column::Replay,
+        Column::OriginalAt,
     ];
 
     /// Those of `audit.events`.
     #[must_use]
     pub fn stored() -> &'static [Column] {
         &Column::ALL[..18]
+    }
+
+    /// Whether there is something in it only where replays are shown.
+    #[must_use]
+    pub fn is_of_replays(self) -> bool {
+        matches!(self, Column::Replay | Column::OriginalAt)
     }
 
     /// Its name in SQL.
@@ -83,6 +95,8 @@ impl Column {
             Column::ConflictDigest => "conflict_digest",
             Column::Id => "id",
             Column::BodyBytes => "body_bytes",
+            Column::Replay => "replay",
+            Column::OriginalAt => "original_at",
         }
     }
 

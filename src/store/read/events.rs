@@ -52,6 +52,17 @@ macro_rules! events {
         concat!("select ", columns!(), filtered!($from), $order)
     };
 }
+macro_rules! with_replays {
+    ($order:literal) => {
+        concat!(
+            "select ",
+            columns!(),
+            ", e.replay, e.original_at",
+            filtered!("audit.events_and_replays"),
+            $order
+        )
+    };
+}
 macro_rules! newest {
     ($from:literal) => {
         events!($from, " order by e.received_at desc, e.seq desc limit $17")
@@ -78,8 +89,12 @@ fn statement(filter: &Filter, selection: Selection) -> &'static str {
         }
         (From::Events | From::Type, Order::Newest) => newest!("audit.events"),
         (From::Events | From::Type, Order::Oldest) => oldest!("audit.events"),
-        (From::WithReplays, Order::Newest) => newest!("audit.events_and_replays"),
-        (From::WithReplays, Order::Oldest) => oldest!("audit.events_and_replays"),
+        (From::WithReplays, Order::Newest) => {
+            with_replays!(" order by e.received_at desc, e.seq desc limit $17")
+        }
+        (From::WithReplays, Order::Oldest) => {
+            with_replays!(" order by e.received_at, e.seq limit $17")
+        }
         (From::Id, Order::Newest) => newest!("audit.event(coalesce($8::text, $9))"),
         (From::Id, Order::Oldest) => oldest!("audit.event(coalesce($8::text, $9))"),
         (From::Correlation, Order::Newest) => newest!("audit.caused_by($10)"),

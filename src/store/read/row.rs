@@ -53,8 +53,10 @@ impl Row {
         };
         Ok(Some(match column {
             Column::Seq | Column::BodyBytes => Value::Number(i64::from_be_bytes(exactly(bytes)?)),
-            Column::ReceivedAt | Column::EventTime => time(i64::from_be_bytes(exactly(bytes)?)),
-            Column::EventId => uuid(bytes)?,
+            Column::ReceivedAt | Column::EventTime | Column::OriginalAt => {
+                time(i64::from_be_bytes(exactly(bytes)?))
+            }
+            Column::EventId | Column::Replay => uuid(bytes)?,
             Column::Redelivered | Column::Conflict | Column::Malformed => Value::Flag(bytes != [0]),
             Column::Id
             | Column::EventKey
@@ -69,11 +71,12 @@ impl Row {
     }
 
     fn bytes(&self, column: Column) -> Result<Option<&[u8]>, Fault> {
-        // The statements name the columns in this order, `id` aside, which is made here.
-        let index = match column {
-            Column::BodyBytes => Column::Id as usize,
-            other => other as usize,
-        };
+        // The statements name the columns in this order, `id` aside, which is made here; those of replays only where replays
+        // are asked for.
+        let index = column as usize - usize::from(column as usize > Column::Id as usize);
+        if column.is_of_replays() && index >= self.0.len() {
+            return Ok(None);
+        }
         let value = self.0.try_get_raw(index)?;
         if value.is_null() {
             Ok(None)

@@ -59,6 +59,36 @@ async fn to_the_bus_and_back_adds_nothing_to_the_history() -> Result<()> {
     };
     assert_eq!(shown(&[])?, messages.len());
     assert_eq!(shown(&["--replays"])?, messages.len() + 2 * before);
+    // Which of them are replays, of which replay and of which event.
+    let tells = |format: &str, columns: &[&str]| -> Result<String> {
+        let arguments = ["events", "--replays", "--order", "oldest", "--format", format];
+        Ok(scene.asks(&[&arguments[..], columns].concat())?.text().to_owned())
+    };
+    let lines = tells("ndjson", &[])?;
+    let rows = lines.lines().map(serde_json::from_str::<serde_json::Value>);
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let replays_shown = rows.iter().filter(|row| row.get("replay").is_some()).count();
+    assert_eq!(replays_shown, 2 * before);
+    for row in &rows {
+        let Some(at) = row.get("original_at") else {
+            assert!(row.get("replay").is_none(), "{row}");
+            continue;
+        };
+        let original =
+            rows.iter().find(|one| one["received_at"] == *at && one["seq"] == row["seq"]);
+        let original = original.expect("its event is there");
+        assert!(original.get("replay").is_none() && original["event_type"] == row["event_type"]);
+    }
+    let last = last_replay(&scene).await?;
+    let columns = ["--columns", "seq,replay,original_at"];
+    let csv = tells("csv", &columns)?;
+    assert!(csv.starts_with("seq,replay,original_at\r\n"), "{csv}");
+    assert_eq!(csv.lines().filter(|line| line.contains(&last)).count(), before);
+    assert!(tells("json", &columns)?.contains(&last));
+    let table = scene.asks(&["events", "--replays", "--limit", "all"])?;
+    assert!(table.text().contains(&last), "{table:?}");
+    scene.asks(&["events", "--columns", "replay"])?.refuses(2, "--replays");
+    scene.asks(&["events", "--follow", "--replays"])?.refuses(2, "cannot be used with");
     let id = messages[before - 1].properties.message_id.clone().unwrap();
     assert_eq!((shown(&["--id", &id])?, shown(&["--id", &id, "--replays"])?), (1, 3));
     Ok(())
