@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use time::OffsetDateTime;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ pub struct Flight {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
     /// When the event was received.
-    pub received_at: String,
+    pub received_at: OffsetDateTime,
     /// Its message id.
     pub message_id: Option<String>,
     /// The routing key it was published with.
@@ -247,7 +248,7 @@ impl<W: Watcher> Publishing<'_, W> {
         }
         self.watcher.left_out(left_out);
         let mark = Mark {
-            received_at: crate::event::rfc3339(arrival.received_at),
+            received_at: arrival.received_at,
             message_id: properties.message_id.clone(),
             routing_key: key.clone(),
         };
@@ -306,7 +307,11 @@ impl<W: Watcher> Publishing<'_, W> {
 impl Mark {
     /// Of what was never published.
     fn none() -> Mark {
-        Mark { received_at: String::new(), message_id: None, routing_key: String::new() }
+        Mark {
+            received_at: OffsetDateTime::UNIX_EPOCH,
+            message_id: None,
+            routing_key: String::new(),
+        }
     }
 }
 

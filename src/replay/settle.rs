@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     broker::{Fault, Publisher, Returned},
-    event::{header_text, replayed::header},
+    event::{header_text, replayed::header, rfc3339},
     store::Arrival,
 };
 
@@ -138,11 +138,15 @@ fn whole(time: Duration) -> humantime::FormattedDuration {
 /// The broker's words on the message with this mark, where it came back. Those that did are in order, so mostly it is the
 /// first one.
 fn come_back(returned: &mut VecDeque<Returned>, mark: &Mark) -> Option<String> {
+    if returned.is_empty() {
+        return None;
+    }
+    let received_at = rfc3339(mark.received_at);
     let same = |back: &Returned| {
         let headers = back.properties.headers.as_ref();
         back.routing_key == mark.routing_key
             && back.properties.message_id == mark.message_id
-            && header_text(headers, header::RECEIVED_AT) == Some(mark.received_at.as_str())
+            && header_text(headers, header::RECEIVED_AT) == Some(&*received_at)
     };
     let at = returned.iter().position(same)?;
     returned.remove(at).map(|back| back.cause)
