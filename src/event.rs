@@ -3,6 +3,7 @@
 mod body;
 mod clock;
 mod column;
+mod death;
 mod defect;
 mod delivery;
 mod envelope;
@@ -20,6 +21,7 @@ use uuid::Uuid;
 pub use body::BodyForm;
 pub use clock::{now, rfc3339};
 pub use column::column_text;
+pub use death::Death;
 pub use defect::Defect;
 pub use delivery::{Delivery, DeliveryTag};
 pub use envelope::{Envelope, Expects, InvalidSelector, Overrides, Preset, PropertyName, Selector};

@@ -37,6 +37,8 @@ use intake::Intake;
 /// What a pipeline is told to do with deliveries.
 #[derive(Debug, Clone)]
 pub struct Rules {
+    /// The daemon's own queue: dead letters that are sent back go to it alone.
+    pub queue: String,
     /// Where an event's fields stand in a delivery.
     pub envelope: Arc<Envelope>,
     /// Whether to reject what the envelope does not expect, instead of storing it with a flag.

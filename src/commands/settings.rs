@@ -117,17 +117,9 @@ pub(super) fn host_name() -> String {
 const WARY: u64 = 5;
 
 fn rules(config: &Config) -> Rules {
-    let envelope = config.envelope.clone();
-    let overrides = Overrides {
-        event_id: envelope.event_id,
-        event_type: envelope.event_type,
-        event_time: envelope.event_time,
-        source: envelope.source,
-        correlation_ids: envelope.correlation_ids,
-        expects: envelope.expects,
-    };
     Rules {
-        envelope: Arc::new(Envelope::with_overrides(envelope.preset, overrides)),
+        queue: config.rabbitmq.queue.clone(),
+        envelope: Arc::new(envelope(config)),
         dead_letter_malformed: config.ingest.malformed == config::Malformed::DeadLetter,
         max_body: bytes(config.ingest.max_body),
         limits: Limits {
@@ -143,6 +135,20 @@ fn rules(config: &Config) -> Rules {
         },
         hold: config.rabbitmq.consumer_timeout / 2,
     }
+}
+
+/// What an event's envelope is.
+pub fn envelope(config: &Config) -> Envelope {
+    let envelope = config.envelope.clone();
+    let overrides = Overrides {
+        event_id: envelope.event_id,
+        event_type: envelope.event_type,
+        event_time: envelope.event_time,
+        source: envelope.source,
+        correlation_ids: envelope.correlation_ids,
+        expects: envelope.expects,
+    };
+    Envelope::with_overrides(envelope.preset, overrides)
 }
 
 fn bytes(size: ByteSize) -> usize {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Rules;
 use crate::{
@@ -132,7 +132,10 @@ impl<'a> Gatherer<'a> {
     }
 }
 
-fn enter(delivery: Delivery, rules: &Rules) -> Entry {
+fn enter(mut delivery: Delivery, rules: &Rules) -> Entry {
+    if delivery.undo_requeue(&rules.queue) {
+        debug!(routing_key = delivery.routing_key, "a dead letter was sent back to this queue");
+    }
     let event = Event::from_delivery(delivery, &rules.envelope);
     let limit = rules.max_body;
     if event.delivery.body.len() > limit {

@@ -47,6 +47,7 @@ impl Acker for Dies {
 
 pub(super) fn rules() -> Rules {
     Rules {
+        queue: "audit".to_owned(),
         envelope: Arc::new(Envelope::preset(Preset::Bloodbank)),
         dead_letter_malformed: false,
         max_body: 1000,
