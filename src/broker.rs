@@ -8,11 +8,13 @@
 mod address;
 mod alarms;
 mod convert;
+mod dead_letters;
 mod deliveries;
 mod ending;
 mod fault;
 mod lookout;
 mod management;
+mod plain;
 mod publisher;
 mod session;
 mod tls;
@@ -23,6 +25,7 @@ use std::future::Future;
 
 pub use address::Address;
 pub use alarms::{Alarm, Alarms};
+pub use dead_letters::{DeadLetter, DeadLetters};
 pub use deliveries::Deliveries;
 use ending::Ending;
 pub use fault::{Fault, Kind};

@@ -25,7 +25,7 @@ pub use death::Death;
 pub use defect::Defect;
 pub use delivery::{Delivery, DeliveryTag};
 pub use envelope::{Envelope, Expects, InvalidSelector, Overrides, Preset, PropertyName, Selector};
-pub use properties::{FieldValue, InvalidProperties, Properties, RecordedProperties};
+pub use properties::{FieldValue, InvalidProperties, Properties, RecordedProperties, Unreadable};
 pub use rejection::{Reason, Rejection};
 pub use replayed::header_text;
 

@@ -5,8 +5,6 @@
 //! message now and then, to nobody. Under an alarm the broker reads nothing from it, so it is good for nothing else.
 
 mod line;
-mod method;
-mod request;
 
 use std::future;
 

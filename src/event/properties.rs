@@ -1,10 +1,12 @@
 //! AMQP 0-9-1 basic properties and header values, with their types.
 
+mod content;
 mod json;
 mod wire;
 
 use std::collections::BTreeMap;
 
+pub use content::Unreadable;
 pub use json::{InvalidProperties, RecordedProperties};
 
 /// The fourteen basic properties; `None` where the publisher left one out.

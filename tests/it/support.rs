@@ -20,7 +20,7 @@ pub use history::{keep_workers_away, made_history};
 pub use kept::{Body, Kept};
 pub use load::Load;
 pub use message::{Message, digests, event, fixtures};
-pub use raw::{UNPARSABLE, drain, publish_with_headers};
+pub use raw::{UNPARSABLE, drain, publish_to_with_headers, publish_with_headers};
 pub use reader::{Answer, control_characters};
 pub use scene::Scene;
 

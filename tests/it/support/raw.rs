@@ -18,12 +18,21 @@ const BODY: u8 = 3;
 
 /// Publishes one message whose header table holds exactly these bytes, and awaits that the broker has taken it.
 pub async fn publish_with_headers(scene: &Scene, table: &[u8], body: &[u8]) -> Result<()> {
+    publish_to_with_headers(scene, &scene.exchange(), table, body).await
+}
+
+/// The same to another exchange.
+pub async fn publish_to_with_headers(
+    scene: &Scene,
+    exchange: &str,
+    table: &[u8],
+    body: &[u8],
+) -> Result<()> {
     let mut stream = open(scene).await?;
     ask(&mut stream, 1, &[0, 85, 0, 10, 0]).await?;
 
     let publish =
-        [&[0, 60, 0, 40, 0, 0][..], &short(&scene.exchange()), &short("odd.headers"), &[0]]
-            .concat();
+        [&[0, 60, 0, 40, 0, 0][..], &short(exchange), &short("odd.headers"), &[0]].concat();
     stream.write_all(&frame(METHOD, 1, &publish)).await?;
     // Two properties: the headers, and a delivery mode of 2.
     let flags = 0b0011_0000_0000_0000_u16.to_be_bytes();

@@ -1,7 +1,7 @@
 //! What is said to the broker, as frames of AMQP 0-9-1.
 
 /// The first bytes of all.
-pub(super) const PROTOCOL: &[u8] = b"AMQP\0\0\x09\x01";
+pub const PROTOCOL: &[u8] = b"AMQP\0\0\x09\x01";
 
 const METHOD: u8 = 1;
 const HEADER: u8 = 2;
@@ -13,7 +13,7 @@ const CONNECTION: u16 = 0;
 const CHANNEL: u16 = 1;
 
 /// Logs in, and asks to be told of alarms, and of a refused login in words.
-pub(super) fn login(name: &str, user: &str, password: &str) -> Vec<u8> {
+pub fn login(name: &str, user: &str, password: &str) -> Vec<u8> {
     let yes = |name: &str| field(name, b't', &[1]);
     let word = |name: &str, text: &str| field(name, b'S', &long_text(text.as_bytes()));
     let capabilities =
@@ -32,24 +32,24 @@ pub(super) fn login(name: &str, user: &str, password: &str) -> Vec<u8> {
 }
 
 /// Agrees to the broker's limits, and asks for a heartbeat of so many seconds.
-pub(super) fn tuned(channel_max: u16, frame_max: u32, heartbeat: u16) -> Vec<u8> {
+pub fn tuned(channel_max: u16, frame_max: u32, heartbeat: u16) -> Vec<u8> {
     let [channels, heartbeat] = [channel_max, heartbeat].map(|number| number.to_be_bytes().into());
     method(CONNECTION, 10, 31, &[channels, frame_max.to_be_bytes().into(), heartbeat])
 }
 
 /// Opens a virtual host.
-pub(super) fn open(vhost: &str) -> Vec<u8> {
+pub fn open(vhost: &str) -> Vec<u8> {
     method(CONNECTION, 10, 40, &[short_text(vhost), vec![0, 0]])
 }
 
 /// Opens the channel.
-pub(super) fn open_channel() -> Vec<u8> {
+pub fn open_channel() -> Vec<u8> {
     method(CHANNEL, 20, 10, &[vec![0]])
 }
 
 /// Publishes an empty message to the default exchange, under the empty key: no queue has an empty name, and the broker
 /// drops it.
-pub(super) fn publish_nothing() -> Vec<u8> {
+pub fn publish_nothing() -> Vec<u8> {
     let publish = method(CHANNEL, 60, 40, &[vec![0, 0], short_text(""), short_text(""), vec![0]]);
     // Class, weight, no byte of body, no property.
     let header = frame(HEADER, CHANNEL, &[&[0, 60, 0, 0][..], &[0; 8], &[0, 0]].concat());
@@ -57,17 +57,44 @@ pub(super) fn publish_nothing() -> Vec<u8> {
 }
 
 /// Asks for what is the case already, for the sake of an answer.
-pub(super) fn anything() -> Vec<u8> {
+pub fn anything() -> Vec<u8> {
     method(CHANNEL, 60, 10, &[vec![0; 4], vec![0; 2], vec![0]])
 }
 
+/// Looks for a queue, which is to be there.
+pub fn find_queue(queue: &str) -> Vec<u8> {
+    const PASSIVE: u8 = 1;
+    method(CHANNEL, 50, 10, &[vec![0, 0], short_text(queue), vec![PASSIVE], vec![0; 4]])
+}
+
+/// Asks for one message of a queue, which remains there until it is acknowledged.
+pub fn get(queue: &str) -> Vec<u8> {
+    method(CHANNEL, 60, 70, &[vec![0, 0], short_text(queue), vec![0]])
+}
+
+/// Acknowledges one message, which is then in the queue no more.
+pub fn acknowledge(tag: u64) -> Vec<u8> {
+    method(CHANNEL, 60, 80, &[tag.to_be_bytes().into(), vec![0]])
+}
+
+/// Gives one message back to its queue.
+pub fn give_back(tag: u64) -> Vec<u8> {
+    const REQUEUE: u8 = 2;
+    method(CHANNEL, 60, 120, &[tag.to_be_bytes().into(), vec![REQUEUE]])
+}
+
+/// Ends the channel: what is not acknowledged goes back into its queue.
+pub fn close_channel() -> Vec<u8> {
+    method(CHANNEL, 20, 40, &[200_u16.to_be_bytes().into(), short_text(""), vec![0; 4]])
+}
+
 /// Ends the connection.
-pub(super) fn close() -> Vec<u8> {
+pub fn close() -> Vec<u8> {
     method(CONNECTION, 10, 50, &[200_u16.to_be_bytes().into(), short_text(""), vec![0; 4]])
 }
 
 /// Agrees to the end of the connection.
-pub(super) fn close_agreed() -> Vec<u8> {
+pub fn close_agreed() -> Vec<u8> {
     method(CONNECTION, 10, 51, &[])
 }
 

@@ -1,18 +1,38 @@
-//! What the broker says: the few methods of AMQP 0-9-1 that a line for alarms has to understand.
+//! What the broker says: frames, and the few methods of AMQP 0-9-1 that are understood here.
 
 /// Type, channel and length stand before a payload, and one byte after it.
 const HEAD: usize = 7;
 const END: u8 = 0xCE;
 
-/// The type of a frame that holds a method.
+/// The types of a frame that holds a method, the properties of a message, a part of its body.
 const METHOD: u8 = 1;
+const HEADER: u8 = 2;
+const BODY: u8 = 3;
 
-/// What comes here is short. A frame that claims to be longer than this is none.
-const LONGEST: usize = 1 << 20;
+/// RabbitMQ's frames are of 128 KiB unless its operator says otherwise. What claims to be longer than this is none.
+const LONGEST: usize = 128 << 20;
+
+/// One frame.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// The broker's words.
+    Method(Method),
+    /// Properties of a message, behind its class, a reserved number and the length of the body.
+    Header {
+        /// Length of the body in bytes.
+        body_bytes: u64,
+        /// Flags and properties, as on the wire.
+        properties: Vec<u8>,
+    },
+    /// A part of the body.
+    Body(Vec<u8>),
+    /// A sign of life, or what nobody knows.
+    Other,
+}
 
 /// What the broker says.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub enum Method {
     /// It wants a login.
     Start,
     /// The login is good; these are its limits.
@@ -33,17 +53,39 @@ pub(super) enum Method {
     Closed { code: u16, text: String },
     /// It agrees to the end of the connection.
     CloseAgreed,
+    /// It agrees to the end of the channel.
+    ChannelCloseAgreed,
+    /// The queue is there.
+    Queue {
+        /// Messages that wait in it, handed out to nobody.
+        messages: u32,
+        /// Who takes messages from it, or holds some.
+        consumers: u32,
+    },
+    /// A message, whose properties and body follow.
+    Got {
+        /// Its delivery tag.
+        tag: u64,
+        /// Whether it was handed out before.
+        redelivered: bool,
+        /// The exchange it was published to, as bytes.
+        exchange: Vec<u8>,
+        /// The routing key it was published with, as bytes.
+        routing_key: Vec<u8>,
+    },
+    /// No message waits in the queue.
+    GotNone,
     /// A sign of life, or what nobody asked for.
     Other,
 }
 
 /// What came is not AMQP.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Garbled;
+pub struct Garbled;
 
-impl Method {
+impl Frame {
     /// Takes a whole frame from the front of `received`, where there is one.
-    pub fn take(received: &mut Vec<u8>) -> Result<Option<Method>, Garbled> {
+    pub fn take(received: &mut Vec<u8>) -> Result<Option<Frame>, Garbled> {
         let Some(&[kind, _, _, a, b, c, d]) = received.first_chunk::<HEAD>() else {
             return Ok(None);
         };
@@ -58,12 +100,24 @@ impl Method {
             Some(_) => return Err(Garbled),
         }
         let frame: Vec<u8> = received.drain(..=end).collect();
-        match kind {
-            METHOD => Method::read(&mut Reader(&frame[HEAD..end])).ok_or(Garbled).map(Some),
-            _ => Ok(Some(Method::Other)),
-        }
+        let mut payload = Reader(&frame[HEAD..end]);
+        let read = match kind {
+            METHOD => Method::read(&mut payload).map(Frame::Method),
+            HEADER => Frame::header(&mut payload),
+            BODY => Some(Frame::Body(payload.0.to_vec())),
+            _ => Some(Frame::Other),
+        };
+        read.ok_or(Garbled).map(Some)
     }
 
+    fn header(from: &mut Reader<'_>) -> Option<Frame> {
+        let _class_and_weight = from.long()?;
+        let body_bytes = from.bytes().map(u64::from_be_bytes)?;
+        Some(Frame::Header { body_bytes, properties: from.0.to_vec() })
+    }
+}
+
+impl Method {
     fn read(from: &mut Reader<'_>) -> Option<Method> {
         Some(match (from.short()?, from.short()?) {
             (10, 10) => Method::Start,
@@ -74,8 +128,20 @@ impl Method {
             (10, 60) => Method::Blocked { reason: from.text()? },
             (10, 61) => Method::Unblocked,
             (20, 11) => Method::ChannelOpened,
+            (20, 41) => Method::ChannelCloseAgreed,
             (20, 40) => Method::ChannelClosed { code: from.short()?, text: from.text()? },
+            (50, 11) => {
+                from.short_bytes()?;
+                Method::Queue { messages: from.long()?, consumers: from.long()? }
+            }
             (60, 11) => Method::QosSet,
+            (60, 71) => Method::Got {
+                tag: from.bytes().map(u64::from_be_bytes)?,
+                redelivered: from.bytes::<1>()? != [0],
+                exchange: from.short_bytes()?.to_vec(),
+                routing_key: from.short_bytes()?.to_vec(),
+            },
+            (60, 72) => Method::GotNone,
             _ => Method::Other,
         })
     }
@@ -84,7 +150,7 @@ impl Method {
 /// Reads numbers and texts off the front.
 struct Reader<'a>(&'a [u8]);
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn bytes<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (bytes, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
@@ -99,11 +165,15 @@ impl Reader<'_> {
         self.bytes().map(u32::from_be_bytes)
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn short_bytes(&mut self) -> Option<&'a [u8]> {
         let [length] = self.bytes()?;
-        let (text, rest) = self.0.split_at_checked(length.into())?;
+        let (bytes, rest) = self.0.split_at_checked(length.into())?;
         self.0 = rest;
-        Some(String::from_utf8_lossy(text).into_owned())
+        Some(bytes)
+    }
+
+    fn text(&mut self) -> Option<String> {
+        Some(String::from_utf8_lossy(self.short_bytes()?).into_owned())
     }
 }
 
@@ -120,13 +190,13 @@ mod tests {
         let mut received = Vec::new();
         for byte in &BLOCKED[..BLOCKED.len() - 1] {
             received.push(*byte);
-            assert_eq!(Method::take(&mut received), Ok(None));
+            assert_eq!(Frame::take(&mut received), Ok(None));
         }
         received.push(0xCE);
         received.extend(HEARTBEAT);
-        assert_eq!(Method::take(&mut received), Ok(Some(Method::Blocked { reason })));
-        assert_eq!(Method::take(&mut received), Ok(Some(Method::Other)));
-        assert_eq!(Method::take(&mut received), Ok(None));
+        assert_eq!(Frame::take(&mut received), Ok(Some(Frame::Method(Method::Blocked { reason }))));
+        assert_eq!(Frame::take(&mut received), Ok(Some(Frame::Other)));
+        assert_eq!(Frame::take(&mut received), Ok(None));
         assert!(received.is_empty());
     }
 
@@ -139,7 +209,7 @@ mod tests {
             b"\x01\0\0\x7f\0\0\0",
             b"AMQP\0\0\x09\x01",
         ] {
-            assert_eq!(Method::take(&mut garbled.to_vec()), Err(Garbled), "{garbled:?}");
+            assert_eq!(Frame::take(&mut garbled.to_vec()), Err(Garbled), "{garbled:?}");
         }
     }
 }

@@ -1,0 +1,149 @@
+//! A socket to the broker, and the login.
+
+use std::fmt::Display;
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_rustls::rustls::pki_types::ServerName;
+
+use super::{
+    super::{Address, Fault, Kind, tls},
+    method::{Frame, Garbled, Method},
+    request,
+};
+
+/// Room for what is read at once, in bytes.
+const READ: usize = 16 << 10;
+
+/// Plain TCP, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection of its own: what is said on it comes in whole frames.
+pub struct Socket {
+    stream: Box<dyn Stream>,
+    received: Vec<u8>,
+    /// What it is for, in words.
+    purpose: &'static str,
+    /// Longest frame in bytes that the broker takes; 0 for no bound.
+    pub frame_max: u32,
+}
+
+impl Socket {
+    /// Connects, logs in under that name, and opens one channel. Nothing here is bounded in time. With a heartbeat of 0
+    /// seconds none is agreed on.
+    pub async fn open(
+        address: &Address,
+        name: &str,
+        heartbeat: u16,
+        purpose: &'static str,
+    ) -> Result<Socket, Fault> {
+        let stream = connect(address, purpose).await?;
+        let mut socket = Socket { stream, received: Vec::new(), purpose, frame_max: 0 };
+        socket.say(request::PROTOCOL).await?;
+        socket.answer(|said| (said == Method::Start).then_some(())).await?;
+        socket.say(&request::login(name, &address.user, &address.password)).await?;
+        let limits = |said| match said {
+            Method::Tune { channel_max, frame_max } => Some((channel_max, frame_max)),
+            _ => None,
+        };
+        let (channel_max, frame_max) = socket.answer(limits).await?;
+        socket.frame_max = frame_max;
+        socket.say(&request::tuned(channel_max, frame_max, heartbeat)).await?;
+        socket.say(&request::open(&address.vhost)).await?;
+        socket.answer(|said| (said == Method::Opened).then_some(())).await?;
+        socket.say(&request::open_channel()).await?;
+        socket.answer(|said| (said == Method::ChannelOpened).then_some(())).await?;
+        Ok(socket)
+    }
+
+    /// The first of the broker's words that `wanted` takes.
+    pub async fn answer<T>(
+        &mut self,
+        wanted: impl Fn(Method) -> Option<T> + Send,
+    ) -> Result<T, Fault> {
+        loop {
+            match self.frame().await? {
+                Frame::Method(Method::ChannelClosed { code, text }) => {
+                    let text = format!("the broker closed the channel: {code} {text}");
+                    return Err(Fault::of_reply(code, &text));
+                }
+                Frame::Method(said) => {
+                    if let Some(answer) = wanted(said) {
+                        return Ok(answer);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The next frame, however long it takes.
+    pub async fn frame(&mut self) -> Result<Frame, Fault> {
+        loop {
+            if let Some(frame) = self.received().await? {
+                return Ok(frame);
+            }
+            self.read().await?;
+        }
+    }
+
+    /// The next frame, where it has come as a whole; or why there will be none.
+    pub async fn received(&mut self) -> Result<Option<Frame>, Fault> {
+        match Frame::take(&mut self.received) {
+            Ok(Some(Frame::Method(Method::Closed { code, text }))) => {
+                // It goes either way.
+                let _ = self.say(&request::close_agreed()).await;
+                let text = format!("the broker closed the connection: {code} {text}");
+                Err(Fault::of_reply(code, &text))
+            }
+            Ok(frame) => Ok(frame),
+            Err(Garbled) => Err(self.lost("what comes is not AMQP")),
+        }
+    }
+
+    /// Waits for more bytes. May be dropped at any time.
+    pub async fn read(&mut self) -> Result<(), Fault> {
+        self.received.reserve(READ);
+        match self.stream.read_buf(&mut self.received).await {
+            Ok(0) => Err(self.lost("the broker closed the socket")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.lost(&error)),
+        }
+    }
+
+    /// Sends all of it.
+    pub async fn say(&mut self, words: &[u8]) -> Result<(), Fault> {
+        let said = async {
+            self.stream.write_all(words).await?;
+            self.stream.flush().await
+        };
+        said.await.map_err(|error| self.lost(&error))
+    }
+
+    /// The connection is lost, for that reason.
+    pub fn lost(&self, cause: &(impl Display + ?Sized)) -> Fault {
+        lost(self.purpose, cause)
+    }
+}
+
+async fn connect(address: &Address, purpose: &str) -> Result<Box<dyn Stream>, Fault> {
+    let failed = |error| lost(purpose, &error);
+    let host = address.host.as_str();
+    let socket = TcpStream::connect((host, address.port)).await.map_err(failed)?;
+    socket.set_nodelay(true).map_err(failed)?;
+    if !address.tls {
+        return Ok(Box::new(socket));
+    }
+    let name = ServerName::try_from(host.to_owned()).map_err(|error| lost(purpose, &error))?;
+    let secured = tls::connector(address)?.connect(name, socket).await;
+    Ok(Box::new(secured.map_err(failed)?))
+}
+
+/// The connection with that purpose is lost.
+fn lost(purpose: &str, cause: &(impl Display + ?Sized)) -> Fault {
+    Fault::new(Kind::Unreachable, format!("the connection that {purpose}: {cause}"))
+}
