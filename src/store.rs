@@ -13,6 +13,7 @@ mod connect;
 mod contract;
 mod copy;
 mod coverage;
+mod dead_letters;
 mod dedupe;
 mod fault;
 mod inventory;
@@ -33,6 +34,10 @@ pub use batch::{Batch, Entry};
 pub use connect::{Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
+pub use dead_letters::{
+    DeadLetterAction, DeadLetterLog, DeadLetterRecord, DeadLetterRun, RejectionKey,
+    RejectionRecord, RejectionRecords,
+};
 pub use fault::{Fault, Kind};
 pub use inventory::{
     CoverageSpan, ExpiredPartition, Partition, Presence, coverage_spans, expired_partitions,

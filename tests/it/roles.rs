@@ -172,6 +172,7 @@ async fn a_reader_reads_all_and_nothing_else() -> Result<()> {
         "select audit.ensure_order()",
         "select audit.record_replayed(gen_random_uuid(), 1, '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
         "select audit.resume_replay(gen_random_uuid(), gen_random_uuid(), null)",
+        "select audit.record_dead_letters(gen_random_uuid(), 'discarded', 'x', 'x', 'x', null, 'x', '{}', '{}', '{}', '{}', '{}', '{}', '{}')",
         "select audit.grant_replayer(current_user::regrole)",
         "select audit.ensure_partition(now(), 'daily')",
         "select audit.grant_reader(current_user::regrole)",
