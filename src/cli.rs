@@ -45,6 +45,8 @@ pub enum Command {
     Trace(commands::trace::Options),
     /// Publish events of the history again: to a queue, to an exchange, or to where they came from
     Replay(Box<commands::replay::Options>),
+    /// Look at what could not be recorded, send it again, discard it, take it along
+    DeadLetters(Box<commands::dead_letters::Options>),
     /// List the partitions of the history: spans, sizes, and when retention drops them
     Partitions(commands::partitions::Options),
     /// Show when events were recorded without a break, and the holes with their causes
@@ -96,7 +98,7 @@ Exit status:
    0  a clean stop: everything in hand was committed and acked
    1  a failure, said in the last line of the log; of commands that read: nothing matched
    2  the command line is wrong
-   4  of replay: some events are in no queue
+   4  of replay: some events are in no queue; of dead-letters: some that were meant are left
   69  of commands that read: the database is away, refuses, or has another schema
   70  a part of the daemon, or a command that reads, died (a panic)
   74  of commands that read: the output cannot be written

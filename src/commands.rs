@@ -13,6 +13,7 @@ pub mod access;
 pub mod completions;
 pub mod config;
 pub mod coverage;
+pub mod dead_letters;
 pub mod events;
 pub mod json;
 mod lasted;

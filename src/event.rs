@@ -14,6 +14,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod timestamp;
+mod topic;
 
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ pub use envelope::{Envelope, Expects, InvalidSelector, Overrides, Preset, Proper
 pub use properties::{FieldValue, InvalidProperties, Properties, RecordedProperties, Unreadable};
 pub use rejection::{Reason, Rejection};
 pub use replayed::header_text;
+pub use topic::topic_matches;
 
 /// A delivery understood: the message itself, and what its envelope says about it.
 ///

@@ -8,7 +8,7 @@ pub const FAILURE: u8 = 1;
 pub const NOTHING: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// Of a replay: some events are in no queue.
+/// Of a replay: some events are in no queue. Of dead letters: some that were meant are left.
 pub const UNDELIVERED: u8 = 4;
 /// Of commands that read: the database cannot be asked. It is away, refuses, or its schema is another one.
 pub const UNAVAILABLE: u8 = 69;

@@ -9,6 +9,7 @@ pub mod broker;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod dead_letters;
 pub mod event;
 pub mod exit;
 pub mod pipeline;

@@ -29,6 +29,9 @@ fn main() -> ExitCode {
         Command::Stats(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Trace(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Replay(options) => with_broker(&flags, &environment, |config| options.run(config)),
+        Command::DeadLetters(options) => {
+            with_broker(&flags, &environment, |config| options.run(config))
+        }
         Command::Partitions(options) => {
             with_answer(&flags, &environment, |config| options.run(config))
         }

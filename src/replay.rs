@@ -5,6 +5,7 @@
 //! are settled. No more than [`WINDOW`] events are published beyond what is noted of that, so a process that is killed
 //! leaves no more than those to be published twice, and none is left out.
 
+mod alarms;
 mod carried;
 mod keep;
 mod ledger;
@@ -36,8 +37,10 @@ use crate::{
     store::{self, Arrivals, Progress, ReadError, ReplayLog, ReplayState},
 };
 
+pub use alarms::say_alarms;
 pub use outgoing::{LeftOut, Outgoing, Rules};
-pub use pace::Pace;
+pub use pace::{Pace, Pacer};
+pub use patience::Patience;
 pub use report::Report;
 pub use select::{Selected, WINDOW};
 pub use target::{Target, To};

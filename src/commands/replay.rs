@@ -23,7 +23,7 @@ use std::{
 use anyhow::Context as _;
 use uuid::Uuid;
 
-pub use self::status::Status;
+pub use self::{numbers::rate, status::Status};
 
 use self::{
     which::Which,

@@ -7,6 +7,11 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+pub use self::{
+    copy::Body,
+    page::{body, field, line, properties},
+};
+
 use self::copy::Copy;
 use super::{
     access::{Noted, Purpose, filter_json},

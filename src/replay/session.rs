@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Failure, Job, Places, Watcher,
+    alarms::say_alarms,
     carried::{Carried, LONGEST_NACK},
     ledger::Ledger,
     outgoing::Rules,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    broker::{self, Alarm, Alarms, Fault, Kind, Lookout, Publisher},
+    broker::{Fault, Kind, Lookout, Publisher},
     store::Arrivals,
 };
 
@@ -196,7 +197,7 @@ impl<W: Watcher> Sessions<'_, W> {
             settled
         };
         let ended = CancellationToken::new();
-        let listen = listen(self.watcher, &self.places.broker, &ended);
+        let listen = say_alarms(|words| self.watcher.say(words), &self.places.broker, &ended);
         let work = async {
             let work = tokio::join!(feed, publish, settle);
             ended.cancel();
@@ -223,28 +224,6 @@ impl<W: Watcher> Sessions<'_, W> {
             None => End::Complete,
         })
     }
-}
-
-/// Says when the broker has an alarm, under which it takes nothing, and when that is over.
-async fn listen(watcher: &impl Watcher, broker: &broker::Settings, ended: &CancellationToken) {
-    let mut alarms = Alarms::for_publisher(broker, ended.clone());
-    let mut raised = false;
-    while let Some(alarm) = alarms.change(ended).await {
-        match alarm {
-            Alarm::Raised { cause } => {
-                raised = true;
-                watcher.say(&format!(
-                    "the broker has an alarm ({cause}) and takes nothing until that is over; waiting"
-                ));
-            }
-            Alarm::Over if raised => {
-                raised = false;
-                watcher.say("the broker's alarm is over");
-            }
-            Alarm::Over | Alarm::Unheard { .. } => {}
-        }
-    }
-    alarms.close().await;
 }
 
 /// Waits between channels that nack.

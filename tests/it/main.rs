@@ -21,6 +21,7 @@ mod connecting;
 mod copied;
 mod coverage;
 mod cursor;
+mod dead_letters;
 mod events;
 mod evidence_is_safe;
 mod faults_sorted;

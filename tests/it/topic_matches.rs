@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use amqprs::channel::{ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments};
 use anyhow::Result;
+use bloodbank_audit::event::topic_matches;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::support::{Bed, Message, Scene, drain};
@@ -65,6 +66,13 @@ async fn sql_matches_what_a_topic_exchange_routes() -> Result<()> {
     let only_sql = named(matched.difference(&routed).collect());
     let only_broker = named(routed.difference(&matched).collect());
     assert!(only_sql.is_empty() && only_broker.is_empty(), "{only_sql:?} {only_broker:?}");
+    // And so does the program, where there is no database.
+    let fits = |pair: &(usize, usize)| topic_matches(&keys[pair.1], &patterns[pair.0]);
+    let all = (0..patterns.len()).flat_map(|p| (0..keys.len()).map(move |k| (p, k)));
+    let own: BTreeSet<_> = all.filter(fits).collect();
+    let (more, less) =
+        (named(own.difference(&routed).collect()), named(routed.difference(&own).collect()));
+    assert!(more.is_empty() && less.is_empty(), "{more:?} {less:?}");
     let pairs = patterns.len() * keys.len();
     assert!(matched.len() > pairs / 20, "only {} of {pairs} match", matched.len());
     Ok(())

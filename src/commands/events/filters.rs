@@ -67,7 +67,11 @@ fn of_types(text: &str) -> Result<String, String> {
     pattern(text, "event_type")
 }
 
-fn of_keys(text: &str) -> Result<String, String> {
+/// A topic pattern of routing keys.
+///
+/// # Errors
+/// It is none, or cannot be what is meant.
+pub fn of_keys(text: &str) -> Result<String, String> {
     pattern(text, "routing_key")
 }
 

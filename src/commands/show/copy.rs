@@ -26,7 +26,9 @@ pub struct Copy {
 
 /// Its body.
 pub enum Body {
+    /// JSON, verbatim.
     Json(String),
+    /// Anything else.
     Bytes(Vec<u8>),
 }
 

@@ -71,14 +71,7 @@ fn event(out: &mut Output, copy: &Copy, place: Option<&Place>) -> anyhow::Result
             field(out, "committed_at", &written(at, 6))?;
         }
     }
-    line(out, style::HEADING, "properties")?;
-    for part in indented(&copy.properties, 1).split('\n') {
-        line(
-            out,
-            style::PLAIN,
-            &if part.starts_with(' ') { part.to_owned() } else { format!("  {part}") },
-        )?;
-    }
+    properties(out, &copy.properties)?;
     line(out, style::HEADING, "body")?;
     body(out, &copy.body)?;
     Ok(())
@@ -103,7 +96,27 @@ fn batch(place: &Place) -> String {
     format!("{number} of {lane}, {events}")
 }
 
-fn body(out: &mut Output, body: &Body) -> io::Result<()> {
+/// Writes properties, which are a JSON object, under their heading.
+///
+/// # Errors
+/// Those of `out`.
+pub fn properties(out: &mut Output, json: &str) -> io::Result<()> {
+    line(out, style::HEADING, "properties")?;
+    for part in indented(json, 1).split('\n') {
+        line(
+            out,
+            style::PLAIN,
+            &if part.starts_with(' ') { part.to_owned() } else { format!("  {part}") },
+        )?;
+    }
+    Ok(())
+}
+
+/// Writes a body: JSON indented, text as it is, bytes in hexadecimal digits.
+///
+/// # Errors
+/// Those of `out`.
+pub fn body(out: &mut Output, body: &Body) -> io::Result<()> {
     match body {
         Body::Json(json) => {
             for part in indented(json, 0).split('\n') {
@@ -173,12 +186,20 @@ fn relatives(out: &mut Output, heading: &str, relatives: &[Relative]) -> anyhow:
     Ok(table.end(out)?)
 }
 
-fn field(out: &mut Output, name: &str, value: &str) -> io::Result<()> {
+/// Writes a name and its value.
+///
+/// # Errors
+/// Those of `out`.
+pub fn field(out: &mut Output, name: &str, value: &str) -> io::Result<()> {
     let look = out.look();
     terminal::field(out, look, name, 14, value)
 }
 
-fn line(out: &mut Output, style: Style, text: &str) -> io::Result<()> {
+/// Writes one line in that style, nothing in it that a terminal would act on.
+///
+/// # Errors
+/// Those of `out`.
+pub fn line(out: &mut Output, style: Style, text: &str) -> io::Result<()> {
     let style = if out.look().colours { style } else { style::PLAIN };
     writeln!(out, "{style}{}{style:#}", visible(text))
 }
