@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use testbed::{Proxy, eventually, proxy::Mode};
-use tokio::{net::UnixDatagram, task::JoinHandle};
+use tokio::{net::UnixDatagram, task::JoinSet};
 
 use crate::support::{Bed, Daemon, PATIENCE, Scene, event};
 
@@ -18,13 +18,7 @@ struct Manager {
     _directory: tempfile::TempDir,
     path: PathBuf,
     told: Arc<Mutex<Vec<String>>>,
-    listener: JoinHandle<()>,
-}
-
-impl Drop for Manager {
-    fn drop(&mut self) {
-        self.listener.abort();
-    }
+    _listener: JoinSet<()>,
 }
 
 impl Manager {
@@ -34,7 +28,8 @@ impl Manager {
         let socket = UnixDatagram::bind(&path)?;
         let told = Arc::<Mutex<Vec<String>>>::default();
         let kept = Arc::clone(&told);
-        let listener = tokio::spawn(async move {
+        let mut listener = JoinSet::new();
+        listener.spawn(async move {
             let mut message = vec![0; 65_536];
             while let Ok(length) = socket.recv(&mut message).await {
                 let text = String::from_utf8_lossy(&message[..length]);
@@ -42,7 +37,7 @@ impl Manager {
                 kept.extend(text.lines().map(str::to_owned));
             }
         });
-        Ok(Manager { _directory: directory, path, told, listener })
+        Ok(Manager { _directory: directory, path, told, _listener: listener })
     }
 
     /// Starts a daemon under it, of which it wants a sign of life within that time.
