@@ -1,16 +1,15 @@
 //! A cluster of brokers, of which the daemon knows one: the queue's leader moves to another node, its node dies, the
 //! daemon's own node dies, is stopped and drained. Nothing is lost, nothing is stored twice, nothing is dead-lettered.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
 use testbed::{
     Postgres, PostgresOptions, Proxy, RabbitMq, RabbitMqOptions, eventually, proxy::Mode,
 };
 
 use crate::support::{
-    Daemon, Load, Message, PATIENCE, Scene, counted_duplicates, event, lost_0_duplicates_0,
+    Daemon, Load, Message, PATIENCE, Scene,
+    cluster::{lead, on_all_nodes, saved},
+    counted_duplicates, event, lost_0_duplicates_0,
 };
 
 async fn servers() -> Result<([RabbitMq; 3], Postgres)> {
@@ -18,61 +17,6 @@ async fn servers() -> Result<([RabbitMq; 3], Postgres)> {
         RabbitMq::start_cluster(RabbitMqOptions::default()),
         Postgres::start(PostgresOptions::default())
     )
-}
-
-/// A quorum queue as the cluster sees it.
-#[derive(Debug, PartialEq, Deserialize)]
-struct Replicated {
-    name: String,
-    members: BTreeSet<String>,
-    online: BTreeSet<String>,
-}
-
-/// Awaits that each of these brokers holds a copy of both queues.
-async fn on_all_nodes(scene: &Scene, brokers: &[RabbitMq]) -> Result<()> {
-    let nodes: BTreeSet<_> = brokers.iter().map(|broker| broker.node().to_owned()).collect();
-    let wanted = [scene.queue(), scene.dead_letter_queue()].map(|name| Replicated {
-        name,
-        members: nodes.clone(),
-        online: nodes.clone(),
-    });
-    let look = async || -> Result<Vec<Replicated>> {
-        let ask = ["list_queues", "name", "members", "online", "--formatter", "json"];
-        let mut queues: Vec<Replicated> = serde_json::from_str(&brokers[0].ctl(&ask).await?)?;
-        queues.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(queues)
-    };
-    eventually("a copy of each queue on each node", PATIENCE, async || match look().await {
-        Ok(found) if found == wanted => Ok(()),
-        Ok(found) => Err(format!("{found:?}")),
-        Err(error) => Err(format!("{error:#}")),
-    })
-    .await
-}
-
-/// Has every broker save that it holds copies of the queues. RabbitMQ does so half a second later; killed before that,
-/// it begins its copy anew.
-async fn saved(broker: &RabbitMq) -> Result<()> {
-    let term = "[ok = rpc:call(Node, dets, sync, [Table])
-                 || Node <- [node() | nodes()], Table <- rpc:call(Node, dets, all, [])].";
-    broker.ctl(&["eval", term]).await.map(drop)
-}
-
-/// Moves the queue's leader to that node.
-async fn lead(scene: &Scene, node: &RabbitMq) -> Result<()> {
-    let term = format!(
-        "{{ok, Queue}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<\"/\">>, queue, <<\"{}\">>)), \
-         rabbit_quorum_queue:transfer_leadership(Queue, '{}').",
-        scene.queue(),
-        node.node()
-    );
-    eventually(&format!("{} leads the queue", node.node()), PATIENCE, async || {
-        let said = node.ctl(&["eval", &term]).await.map_err(|error| format!("{error:#}"))?;
-        let leads = said.contains("{migrated,") && said.contains(node.node())
-            || said.contains("already_leader");
-        if leads { Ok(()) } else { Err(said) }
-    })
-    .await
 }
 
 /// Drains the node, as an operator does before an upgrade.
@@ -141,7 +85,7 @@ async fn to_another_node_and_away_from_one_that_is_killed() -> Result<()> {
     let database = Proxy::start(postgres.port()).await?;
     let through = postgres.url_at(database.port(), &scene.name);
     let daemon = scene.clone().through(None, Some(through)).daemon().await?;
-    on_all_nodes(&scene, &brokers).await?;
+    on_all_nodes(&[scene.queue(), scene.dead_letter_queue()], &brokers).await?;
     saved(own).await?;
     let classic = Classic::on(second, own, &postgres).await?;
 
@@ -156,7 +100,7 @@ async fn to_another_node_and_away_from_one_that_is_killed() -> Result<()> {
         .under(async |load| {
             for node in [third, second] {
                 holding_hundreds(load).await?;
-                lead(&scene, node).await?;
+                lead(&scene.queue(), node).await?;
                 database.set(Mode::Forward).await;
             }
             holding_hundreds(load).await?;
@@ -168,7 +112,7 @@ async fn to_another_node_and_away_from_one_that_is_killed() -> Result<()> {
             classic.loses_it().await?;
             second.start_again().await?;
             classic.has_it_again().await?;
-            lead(&scene, second).await?;
+            lead(&scene.queue(), second).await?;
             load.goes_on().await
         })
         .await
@@ -220,17 +164,17 @@ async fn away_from_the_daemons_own_node() -> Result<()> {
     let ctl = async |arguments: &[&str]| own.ctl(arguments).await.map(drop);
     let published = Load::new(&elsewhere, 2)
         .under(async |load| {
-            lead(&scene, own).await?;
+            lead(&scene.queue(), own).await?;
             let kill = async || {
                 own.kill();
                 Ok(())
             };
             without_its_node(load, &daemon, kill, async || own.start_again().await).await?;
-            lead(&scene, own).await?;
+            lead(&scene.queue(), own).await?;
             let (stop, start) =
                 (async || ctl(&["stop_app"]).await, async || ctl(&["start_app"]).await);
             without_its_node(load, &daemon, stop, start).await?;
-            lead(&scene, own).await?;
+            lead(&scene.queue(), own).await?;
             let revive = async || ctl(&["eval", "rabbit_maintenance:revive()."]).await;
             without_its_node(load, &daemon, async || drain(own).await, revive).await
         })

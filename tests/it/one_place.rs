@@ -141,21 +141,27 @@ async fn a_broken_schema_stops_the_daemon_and_loses_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_takes_too_long_is_halved_until_it_does_not() -> Result<()> {
     let scene = Scene::set(Bed::shared().await?).await?.with("postgres.statement_timeout", "500ms");
-    scene.daemon().await?.stops_cleanly().await?;
+    let daemon = scene.daemon().await?;
+    let mut messages = scene.opens_the_window(&daemon).await?;
     let mut sql = scene.sql().await?;
-    // Somebody's own slow rule: forty rows take longer than a statement may.
+    // Somebody's own slow rule: forty rows take longer than a statement may. While the table is locked they gather.
     sqlx::raw_sql(
         "create function public.slowly() returns trigger language plpgsql as $$
              begin perform pg_sleep(0.02); return new; end $$;
-         create trigger slowly before insert on audit.events for each row execute function public.slowly();",
+         create trigger slowly before insert on audit.events for each row execute function public.slowly();
+         begin;
+         lock table audit.events in share mode;",
     )
     .execute(&mut sql)
     .await?;
-    let messages: Vec<_> = (0..40).map(event).collect();
-    scene.publish(&messages).await?;
-    let daemon = scene.daemon().await?;
+    let many: Vec<_> = (0..80).map(event).collect();
+    scene.publish(&many).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    let locked = daemon.said("57014");
+    sqlx::raw_sql("commit").execute(&mut sql).await?;
+    messages.extend(many);
     scene.ends_with(&daemon, &messages).await?;
-    assert!(daemon.said("57014") >= 1, "{:#?}", daemon.log());
+    assert!(daemon.said("57014") > locked, "{:#?}", daemon.log());
     Ok(())
 }
 

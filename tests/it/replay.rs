@@ -3,6 +3,7 @@
 mod coming_back;
 mod dry_run;
 mod killed;
+mod leader_dies;
 mod outages;
 mod pace;
 mod reach;

@@ -2,6 +2,7 @@
 
 mod balance;
 mod bed;
+pub mod cluster;
 mod daemon;
 mod history;
 mod kept;
