@@ -69,10 +69,10 @@ struct Global {
     /// Set any key of the file, above everything else; repeatable
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
-    /// rabbitmq.url; other users of the machine see it: prefer the variable RABBIT_URL
+    /// rabbitmq.url; other users of the machine see it: prefer the variable RABBIT_URL or a credential
     #[arg(long, global = true, value_name = "URL")]
     rabbit_url: Option<String>,
-    /// postgres.url; other users of the machine see it: prefer the variable DATABASE_URL
+    /// postgres.url; other users of the machine see it: prefer the variable DATABASE_URL or a credential
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// rabbitmq.exchange
@@ -92,7 +92,7 @@ struct Global {
 const AFTER_HELP: &str = "\
 Configuration, lowest first: the built-in defaults (`bloodbank-audit config --defaults` prints them), \
 the file, .env in the working directory, the environment (BLOODBANK_AUDIT__SECTION__KEY, and RABBIT_URL, \
-EXCHANGE_NAME, DATABASE_URL), the flags.
+EXCHANGE_NAME, DATABASE_URL), systemd's credentials (a file in $CREDENTIALS_DIRECTORY that is named like a key), the flags.
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked

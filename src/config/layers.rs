@@ -1,4 +1,4 @@
-//! The layers above the defaults: file, `.env`, environment, flags. Each becomes values with their source.
+//! The layers above the defaults: file, `.env`, environment, credentials, flags. Each becomes values with their source.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

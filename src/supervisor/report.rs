@@ -53,7 +53,8 @@ fn line(now: &Present) -> String {
     format!("{} since {}: {}", now.state.as_str(), rfc3339(now.since), now.cause)
 }
 
-/// Half of what the service manager allows is for being stuck, half for noticing.
+/// What is stuck for half of what the service manager allows gets no further sign of life, and is ended when all of that has
+/// passed since the last one.
 async fn say_that_it_lives(manager: &ServiceManager, settings: &Settings, pulse: &Pulse) {
     let Some(allowed) = manager.watchdog() else { return std::future::pending().await };
     let limit = allowed / 2;
