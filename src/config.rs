@@ -1,6 +1,7 @@
 //! Configuration: one value for each setting, and where it came from.
 //!
-//! Lowest first: the embedded `config/bloodbank-audit.toml`, the file, `.env`, the environment, the flags.
+//! Lowest first: the embedded `config/bloodbank-audit.toml`, the file, `.env`, the environment,
+//! systemd's credentials, the flags.
 //! Everything wrong is found at load, before any port is touched, and reported together ([`ConfigError`]).
 //! A [`Config`] that exists is valid in itself; whether a broker or a database answers is another matter.
 
