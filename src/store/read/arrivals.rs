@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{Column, Filter, ReadError, Reader, Row, Value, alike::Alike, fault, filter::filtered};
+use super::{Column, Filter, ReadError, Reader, Row, Value, alike::Alike, filter::filtered};
 use crate::store::{Fault, link::answered};
 
 /// Where an event stands in the order of arrival. No two have the same.
@@ -147,23 +147,14 @@ impl Reader {
         bodies: bool,
         mut each: impl AsyncFnMut(&Row) -> Result<bool, E>,
     ) -> Result<bool, E> {
-        let condition = self.condition(&arrivals.filter).await?;
+        let statement = if arrivals.chosen.is_some() { CHOSEN } else { EVENTS };
+        let asked = self.conditioned(&arrivals.filter, statement).await?;
         let alike = self.alike(&arrivals.filter, None).await?;
         // It takes as long as whoever takes them.
         self.let_statements_take(Duration::ZERO).await?;
-        let statement = if arrivals.chosen.is_some() { CHOSEN } else { EVENTS };
-        let query = match &condition {
-            Some(condition) => condition.query(statement),
-            None => sqlx::query(statement),
-        };
         let timeout = self.timeout;
-        let failed = |error| match &condition {
-            Some(condition) if !fault::is_awaited(&error) => {
-                condition.fault(error, timeout, statement)
-            }
-            _ => fault::of_awaiting(error, timeout),
-        };
-        let query = arrivals.bind(query, &alike, bodies);
+        let failed = |error| asked.fault_of_awaiting(error);
+        let query = arrivals.bind(asked.query(), &alike, bodies);
         let mut rows = query.persistent(false).fetch(&mut self.connection);
         while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
             if !each(&Row(row)).await? {
@@ -218,21 +209,13 @@ impl Reader {
         arrivals: &Arrivals,
         [statement, chosen]: [&'static str; 2],
     ) -> Result<Vec<sqlx::postgres::PgRow>, ReadError> {
-        let condition = self.condition(&arrivals.filter).await?;
-        let alike = self.alike(&arrivals.filter, None).await?;
         let statement = if arrivals.chosen.is_some() { chosen } else { statement };
-        let query = match &condition {
-            Some(condition) => condition.query(statement),
-            None => sqlx::query(statement),
-        };
-        let (timeout, patience) = (self.timeout, self.patience());
-        let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_reading(error, timeout),
-        };
-        let query = arrivals.bind(query, &alike, false);
+        let asked = self.conditioned(&arrivals.filter, statement).await?;
+        let alike = self.alike(&arrivals.filter, None).await?;
+        let patience = self.patience();
+        let query = arrivals.bind(asked.query(), &alike, false);
         let rows = query.persistent(false).fetch_all(&mut self.connection);
-        answered(patience, rows).await.map_err(failed)
+        answered(patience, rows).await.map_err(|error| asked.fault(error))
     }
 
     /// Where each event of these ids stands, in order: of an id all that was stored under it. And the ids under which

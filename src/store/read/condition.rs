@@ -13,7 +13,7 @@ use sqlx::{
 };
 
 use super::{
-    ReadError, Reader,
+    Filter, ReadError, Reader,
     fault::{self, answer},
 };
 use crate::store::link::answered;
@@ -21,13 +21,67 @@ use crate::store::link::answered;
 /// Where a statement takes one more condition.
 const HERE: &str = "/* and */";
 
+/// A statement that filters events `e`, with the reader's own condition where there is one.
+pub(super) struct Conditioned {
+    statement: &'static str,
+    condition: Option<Condition>,
+    timeout: Duration,
+}
+
+impl Reader {
+    /// The statement with the condition of this filter, which is made sure of before.
+    ///
+    /// # Errors
+    /// The condition is wrong, or may not be asked.
+    pub(super) async fn conditioned(
+        &mut self,
+        filter: &Filter,
+        statement: &'static str,
+    ) -> Result<Conditioned, ReadError> {
+        let condition = match &filter.condition {
+            Some(text) => Some(guarded(self, text).await?),
+            None => None,
+        };
+        Ok(Conditioned { statement, condition, timeout: self.timeout })
+    }
+}
+
+impl Conditioned {
+    /// Whether a reader wrote a part of it.
+    pub fn has_condition(&self) -> bool {
+        self.condition.is_some()
+    }
+
+    /// The statement, with no parameter bound.
+    pub fn query(&self) -> Query<'static, Postgres, PgArguments> {
+        match &self.condition {
+            Some(condition) => condition.query(self.statement),
+            None => sqlx::query(self.statement),
+        }
+    }
+
+    /// Why it failed, where the server bounds how long it takes.
+    pub fn fault(&self, error: sqlx::Error) -> ReadError {
+        match &self.condition {
+            Some(condition) => condition.fault(error, self.timeout, self.statement),
+            None => fault::of_reading(error, self.timeout),
+        }
+    }
+
+    /// Why it failed, where the client alone bounds how long a row may take: that counts as if the server had ended it for
+    /// its time.
+    pub fn fault_of_awaiting(&self, error: sqlx::Error) -> ReadError {
+        if fault::is_awaited(&error) { fault::of_waiting(self.timeout) } else { self.fault(error) }
+    }
+}
+
 /// A condition that may be asked.
-pub(super) struct Condition {
+struct Condition {
     text: String,
 }
 
 /// Takes the role of a reader, and makes sure that the text is an expression by itself.
-pub(super) async fn guarded(reader: &mut Reader, text: &str) -> Result<Condition, ReadError> {
+async fn guarded(reader: &mut Reader, text: &str) -> Result<Condition, ReadError> {
     take_role(reader).await?;
     let condition = Condition { text: text.to_owned() };
     // As an element of an array. What ends the brackets early here does not do so where it stands between others, and the
@@ -91,12 +145,12 @@ impl Condition {
     }
 
     /// The statement, which filters events `e`, with this condition too.
-    pub fn query(&self, statement: &str) -> Query<'static, Postgres, PgArguments> {
+    fn query(&self, statement: &str) -> Query<'static, Postgres, PgArguments> {
         sqlx::query(AssertSqlSafe(self.within(statement).1).into_sql_str())
     }
 
     /// What was wrong with that statement.
-    pub fn fault(&self, error: sqlx::Error, timeout: Duration, statement: &str) -> ReadError {
+    fn fault(&self, error: sqlx::Error, timeout: Duration, statement: &str) -> ReadError {
         let before = self.within(statement).0;
         self.refused(error, timeout, &before)
     }
@@ -137,5 +191,28 @@ impl Condition {
             before += length + 1;
         }
         ("", 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_took_too_long_for_the_client_would_take_as_long_again() {
+        for text in [None, Some("true")] {
+            let asked = Conditioned {
+                statement: "select from audit.events e where true /* and */",
+                condition: text.map(|text| Condition { text: text.to_owned() }),
+                timeout: Duration::from_secs(30),
+            };
+            let silent = sqlx::Error::Io(io::Error::from(io::ErrorKind::TimedOut));
+            let error = asked.fault_of_awaiting(silent);
+            assert!(!error.may_pass() && error.to_string().contains("--timeout"), "{error}");
+            let gone = sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
+            assert!(asked.fault_of_awaiting(gone).may_pass());
+        }
     }
 }

@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use sqlx::{Postgres, postgres::PgArguments, query::Query};
 
 use super::{
     Filter, ReadError, Reader, Row,
-    condition::{self, Condition},
-    fault,
     filter::{From, filtered},
 };
 use crate::store::link::answered;
@@ -122,29 +119,19 @@ impl Reader {
         selection: Selection,
         mut each: impl FnMut(&Row) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let condition = self.condition(filter).await?;
+        let asked = self.conditioned(filter, statement(filter, selection)).await?;
         let alike = self.alike(filter, Some(selection)).await?;
         // A long answer takes as long as its reader does. With a condition the bound is for all of it.
-        if condition.is_none() {
+        if !asked.has_condition() {
             self.let_statements_take(Duration::ZERO).await?;
         }
-        let statement = statement(filter, selection);
-        let query = match &condition {
-            Some(condition) => condition.query(statement),
-            None => sqlx::query(statement),
-        };
         let query = filter
-            .bind(query, &alike)
+            .bind(asked.query(), &alike)
             .bind(selection.bodies)
             .bind(selection.body_bytes)
             .bind(selection.limit);
         let timeout = self.timeout;
-        let failed = |error| match &condition {
-            Some(condition) if !fault::is_awaited(&error) => {
-                condition.fault(error, timeout, statement)
-            }
-            _ => fault::of_awaiting(error, timeout),
-        };
+        let failed = |error| asked.fault_of_awaiting(error);
         let mut rows = query.persistent(false).fetch(&mut self.connection);
         let mut found = 0;
         while let Some(row) = answered(timeout, rows.try_next()).await.map_err(failed)? {
@@ -159,31 +146,14 @@ impl Reader {
     /// # Errors
     /// A [`ReadError`].
     pub async fn count(&mut self, filter: &Filter) -> Result<i64, ReadError> {
-        let condition = self.condition(filter).await?;
+        let asked = self.conditioned(filter, counting(filter)).await?;
         let alike = self.alike(filter, None).await?;
-        let statement = counting(filter);
-        let query: Query<'_, Postgres, PgArguments> = match &condition {
-            Some(condition) => condition.query(statement),
-            None => sqlx::query(statement),
-        };
-        let (timeout, patience) = (self.timeout, self.patience());
-        let counted = filter.bind(query, &alike).persistent(false).fetch_one(&mut self.connection);
-        let failed = |error| match &condition {
-            Some(condition) => condition.fault(error, timeout, statement),
-            None => fault::of_reading(error, timeout),
-        };
+        let patience = self.patience();
+        let query = filter.bind(asked.query(), &alike).persistent(false);
+        let counted = query.fetch_one(&mut self.connection);
+        let failed = |error| asked.fault(error);
         let row = answered(patience, counted).await.map_err(failed)?;
         sqlx::Row::try_get(&row, 0).map_err(failed)
-    }
-
-    pub(super) async fn condition(
-        &mut self,
-        filter: &Filter,
-    ) -> Result<Option<Condition>, ReadError> {
-        match &filter.condition {
-            Some(text) => condition::guarded(self, text).await.map(Some),
-            None => Ok(None),
-        }
     }
 
     pub(super) async fn let_statements_take(&mut self, timeout: Duration) -> Result<(), ReadError> {

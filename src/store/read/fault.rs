@@ -68,11 +68,6 @@ pub(super) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
     }
 }
 
-/// The same where the client alone bounds how long a row may take: that counts as if the server had ended it for its time.
-pub(super) fn of_awaiting(error: sqlx::Error, timeout: Duration) -> ReadError {
-    if is_awaited(&error) { of_waiting(timeout) } else { of_reading(error, timeout) }
-}
-
 /// Somebody waited for longer than a statement may take.
 pub(super) fn of_waiting(timeout: Duration) -> ReadError {
     let (code, message) = (Some("57014".to_owned()), too_long(timeout));
@@ -89,18 +84,4 @@ fn too_long(timeout: Duration) -> String {
         "PostgreSQL found nothing within {}: ask for less, such as by --since, or allow more time by --timeout",
         humantime::format_duration(timeout)
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_took_too_long_for_the_client_would_take_as_long_again() {
-        let silent = sqlx::Error::Io(io::Error::from(io::ErrorKind::TimedOut));
-        let error = of_awaiting(silent, Duration::from_secs(30));
-        assert!(!error.may_pass() && error.to_string().contains("--timeout"), "{error}");
-        let gone = sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
-        assert!(of_awaiting(gone, Duration::from_secs(30)).may_pass());
-    }
 }

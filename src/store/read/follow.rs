@@ -7,9 +7,7 @@ use std::time::Duration;
 use futures_util::TryStreamExt as _;
 use time::OffsetDateTime;
 
-use super::{
-    Filter, ReadError, Reader, Row, alike::Alike, events::columns, fault, filter::filtered,
-};
+use super::{Filter, ReadError, Reader, Row, alike::Alike, events::columns, filter::filtered};
 use crate::store::{Settings, link::answered};
 
 /// Events that are looked at in one go.
@@ -105,19 +103,11 @@ async fn read_on<E: From<ReadError>>(
 ) -> Result<Read, E> {
     // One that began earlier would not see what has committed since.
     reader.begin_anew().await?;
-    let condition = reader.condition(filter).await?;
+    let asked = reader.conditioned(filter, STATEMENT).await?;
     let alike = Alike::default();
-    let query = match &condition {
-        Some(condition) => condition.query(STATEMENT),
-        None => sqlx::query(STATEMENT),
-    };
-    let query =
-        filter.bind(query, &alike).bind(bodies).bind(body_bytes).bind(cursor.clone()).bind(STEP);
-    let timeout = reader.timeout;
-    let failed = |error| match &condition {
-        Some(condition) => condition.fault(error, timeout, STATEMENT),
-        None => fault::of_reading(error, timeout),
-    };
+    let query = filter.bind(asked.query(), &alike);
+    let query = query.bind(bodies).bind(body_bytes).bind(cursor.clone()).bind(STEP);
+    let failed = |error| asked.fault(error);
     // The server ends what takes too long first: that would take as long again, while silence may pass.
     let patience = reader.patience();
     let mut rows = query.persistent(false).fetch(&mut reader.connection);
