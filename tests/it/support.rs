@@ -10,6 +10,7 @@ mod load;
 mod message;
 mod raw;
 mod reader;
+mod recipes;
 mod scene;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use load::Load;
 pub use message::{Message, digests, event, fixtures};
 pub use raw::{UNPARSABLE, drain, publish_to_with_headers, publish_with_headers};
 pub use reader::{Answer, control_characters};
+pub use recipes::recipes;
 pub use scene::Scene;
 
 /// How long a state may take to come about before a test gives up. Generous: the machine may be busy, and a test

@@ -2,40 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::support::{Answer, Bed, Scene, event};
-
-/// The commands, each as the words after the program's name.
-fn commands() -> Result<Vec<Vec<String>>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/dead-letters.md");
-    let text = std::fs::read_to_string(path)?;
-    let lines = text
-        .split("```sh\n")
-        .skip(1)
-        .flat_map(|block| block.split("```").next().unwrap_or_default().lines());
-    lines
-        .map(|line| {
-            let words = line.strip_prefix("bloodbank-audit ").context("another program")?;
-            // Every second part lies between quotes.
-            let parts = words.split('\'').enumerate().flat_map(|(n, part)| match n % 2 {
-                0 => part.split_whitespace().map(str::to_owned).collect::<Vec<_>>(),
-                _ => vec![part.to_owned()],
-            });
-            Ok(parts.collect())
-        })
-        .collect()
-}
-
-/// Runs a command with these names in place of those of the document.
-fn runs(scene: &Scene, command: &[String], names: &[(&str, &str)]) -> Result<Answer> {
-    let own =
-        |word: &str| names.iter().find(|(name, _)| *name == word).map(|(_, own)| (*own).to_owned());
-    let words: Vec<String> = command.iter().map(|word| own(word).unwrap_or(word.clone())).collect();
-    scene.asks(&words.iter().map(String::as_str).collect::<Vec<_>>())
-}
+use crate::support::{Bed, Scene, event, recipes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_does_what_it_says() -> Result<()> {
-    let commands = commands()?;
+    let commands = recipes("docs/dead-letters.md")?;
     ensure!(commands.len() == 8, "{commands:?}");
     let scene = Scene::migrated(Bed::shared().await?).await?;
     let mut sql = scene.sql().await?;
@@ -63,21 +34,21 @@ async fn each_command_does_what_it_says() -> Result<()> {
         ("test.#", "refused.#"),
     ];
     for (number, said) in [(0, "6 dead letter(s)"), (1, "refused 23514"), (2, "own_rule")] {
-        let answer = runs(&scene, &commands[number], &names)?;
+        let answer = scene.runs(&commands[number], &names)?;
         assert_eq!((answer.status, answer.text().contains(said)), (0, true), "{said}: {answer:?}");
     }
-    assert_eq!(runs(&scene, &commands[3], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[3], &names)?.status, 0);
     assert_eq!(std::fs::read(&body)?, messages[3].body);
 
     sqlx::raw_sql("alter table audit.events drop constraint own_rule").execute(&mut sql).await?;
-    let answer = runs(&scene, &commands[4], &names)?;
+    let answer = scene.runs(&commands[4], &names)?;
     assert_eq!(
         (answer.status, answer.text().contains("6 dead letter(s)")),
         (0, true),
         "{answer:?}"
     );
     scene.stored_exactly(&messages).await?;
-    assert_eq!(runs(&scene, &commands[5], &names)?.status, 1, "none is left");
+    assert_eq!(scene.runs(&commands[5], &names)?.status, 1, "none is left");
 
     sqlx::raw_sql("alter table audit.events add constraint own_rule check (routing_key not like 'refused.%') not valid")
         .execute(&mut sql)
@@ -86,9 +57,9 @@ async fn each_command_does_what_it_says() -> Result<()> {
     more.iter_mut().for_each(|message| message.routing_key = "refused.more".to_owned());
     scene.publish(&more).await?;
     scene.waits(&scene.dead_letter_queue(), 3).await?;
-    assert_eq!(runs(&scene, &commands[6], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[6], &names)?.status, 0);
     assert_eq!(std::fs::read_to_string(&exported)?.lines().count(), 3);
-    let answer = runs(&scene, &commands[7], &names)?;
+    let answer = scene.runs(&commands[7], &names)?;
     assert_eq!(
         (answer.status, answer.text().contains("3 dead letter(s) discarded")),
         (0, true),

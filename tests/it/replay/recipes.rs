@@ -7,38 +7,11 @@ use nix::sys::signal::Signal;
 use super::{
     begins, bind, history, last_replay, numbers, queue, quorum_queue, taken, waits_at_least,
 };
-use crate::support::{Answer, Bed, Scene};
-
-/// The commands of the recipes, each as the words after the program's name.
-fn commands() -> Result<Vec<Vec<String>>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/replay.md");
-    let text = std::fs::read_to_string(path)?;
-    let lines = text
-        .split("```sh\n")
-        .skip(1)
-        .flat_map(|block| block.split("```").next().unwrap_or_default().lines());
-    lines
-        .map(|line| {
-            let words = line.strip_prefix("bloodbank-audit ").context("another program")?;
-            Ok(words.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect())
-        })
-        .collect()
-}
-
-/// Runs a command with these names in place of those of the document.
-fn runs(scene: &Scene, command: &[String], names: &[(&str, &str)]) -> Result<Answer> {
-    let words: Vec<&str> = command
-        .iter()
-        .map(|word| {
-            names.iter().find(|(name, _)| name == word).map_or(word.as_str(), |(_, own)| own)
-        })
-        .collect();
-    scene.asks(&words)
-}
+use crate::support::{Bed, recipes};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_command_does_what_it_says() -> Result<()> {
-    let commands = commands()?;
+    let commands = recipes("docs/replay.md")?;
     ensure!(commands.len() == 8, "{commands:?}");
     let scene = history(Bed::shared().await?, 300).await?;
     let billing = quorum_queue(&scene, "billing").await?;
@@ -61,20 +34,20 @@ async fn each_command_does_what_it_says() -> Result<()> {
     ];
     let every_tenth: Vec<i64> = (0..30).map(|n| n * 10 + 3).collect();
 
-    let dry = runs(&scene, &commands[0], &names)?;
+    let dry = scene.runs(&commands[0], &names)?;
     assert_eq!((dry.status, dry.text().contains("30 event(s)")), (0, true), "{dry:?}");
     assert_eq!(scene.ready(&billing).await?, 0);
-    assert_eq!(runs(&scene, &commands[1], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[1], &names)?.status, 0);
     assert_eq!(numbers(&taken(&scene, &billing).await?)?, every_tenth);
 
-    assert_eq!(runs(&scene, &commands[2], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[2], &names)?.status, 0);
     assert_eq!(numbers(&taken(&scene, &billing).await?)?, [5, 6]);
 
-    assert_eq!(runs(&scene, &commands[3], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[3], &names)?.status, 0);
     assert_eq!(numbers(&taken(&scene, &trial).await?)?, (1..=300).collect::<Vec<_>>());
 
-    assert_eq!(runs(&scene, &commands[4], &names)?.status, 4);
-    assert_eq!(runs(&scene, &commands[5], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[4], &names)?.status, 4);
+    assert_eq!(scene.runs(&commands[5], &names)?.status, 0);
     assert_eq!(numbers(&taken(&scene, &billing).await?)?, (281..=300).collect::<Vec<_>>());
 
     let slow = ["--until", "today", "--to-queue", &billing, "--rate", "20/s"];
@@ -83,10 +56,10 @@ async fn each_command_does_what_it_says() -> Result<()> {
     replay.signal(Signal::SIGINT)?;
     assert_eq!(replay.ends().await?, 75, "{:?}", replay.log());
     let id = last_replay(&scene).await?;
-    let listed = runs(&scene, &commands[6], &names)?;
+    let listed = scene.runs(&commands[6], &names)?;
     assert!(listed.text().contains(&id) && listed.text().contains("stopped"), "{listed:?}");
     let names = [("0f3c2c2e-6a0e-4f0b-9a52-6a4a7c0f1d11", &*id)];
-    assert_eq!(runs(&scene, &commands[7], &names)?.status, 0);
+    assert_eq!(scene.runs(&commands[7], &names)?.status, 0);
     assert_eq!(numbers(&taken(&scene, &billing).await?)?, (1..=300).collect::<Vec<_>>());
     Ok(())
 }
