@@ -12,6 +12,7 @@ use crate::telemetry::logs::{LogError, LogHandle, Logs};
 pub mod access;
 pub mod completions;
 pub mod config;
+mod consent;
 pub mod coverage;
 pub mod dead_letters;
 pub mod events;

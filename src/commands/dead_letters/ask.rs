@@ -1,10 +1,8 @@
 //! Whether it is meant.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-
 use super::look_through;
 use crate::{
-    commands::{reading::Misuse, terminal::visible},
+    commands::{consent, reading::Misuse, terminal::visible},
     dead_letters::{Choice, Letter, Places},
     store,
 };
@@ -32,21 +30,8 @@ pub async fn count(places: &Places, choice: &Choice) -> anyhow::Result<(u64, usi
 /// # Errors
 /// The answer is no, or nobody can be asked.
 pub fn ask(what: &str) -> Result<(), Misuse> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Misuse(format!(
-            "{what}. Where nobody can be asked, --yes says that this is meant"
-        )));
-    }
-    let mut stderr = io::stderr();
-    // A closed stderr leaves nobody to ask, and then the answer is no.
-    let _ = write!(stderr, "{}. Go on? [y/N] ", visible(what));
-    let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    match (read, answer.trim()) {
-        (Ok(_), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(Misuse("nothing is done".to_owned())),
-    }
+    let unasked = format!("{what}. Where nobody can be asked, --yes says that this is meant");
+    consent::ask(&visible(what), unasked, "nothing is done")
 }
 
 /// What is done cannot be put on record, so nothing is done.

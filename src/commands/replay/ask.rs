@@ -1,10 +1,8 @@
 //! Who would receive it, and whether that is meant.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-
 use super::reach::Reach;
 use crate::{
-    commands::{overview::grouped, reading::Misuse, settings, terminal::visible},
+    commands::{consent, overview::grouped, reading::Misuse, settings, terminal::visible},
     config::Config,
     replay::{Places, Target, To},
 };
@@ -51,24 +49,9 @@ pub fn bears_its_name(config: &Config, target: &Target) -> bool {
 /// The answer is no, or nobody can be asked.
 pub fn ask(target: &Target, places: &Places, matched: i64, audience: &str) -> Result<(), Misuse> {
     let what = format!("{} event(s) go to {target}: {audience}", grouped(matched));
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
-        return Err(Misuse(format!(
-            "{what}. Where nobody can be asked, --yes says that this is meant; --dry-run says what it would be"
-        )));
-    }
-    let mut stderr = io::stderr();
-    // A closed stderr leaves nobody to ask, and then the answer is no.
-    let _ = write!(
-        stderr,
-        "{}\nas user '{}'. Go on? [y/N] ",
-        visible(&what),
-        places.broker.address.user
+    let words = format!("{}\nas user '{}'", visible(&what), places.broker.address.user);
+    let unasked = format!(
+        "{what}. Where nobody can be asked, --yes says that this is meant; --dry-run says what it would be"
     );
-    let _ = stderr.flush();
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    match (read, answer.trim()) {
-        (Ok(_), "y" | "Y" | "yes") => Ok(()),
-        _ => Err(Misuse("nothing is replayed".to_owned())),
-    }
+    consent::ask(&words, unasked, "nothing is replayed")
 }
