@@ -86,9 +86,6 @@ impl Options {
     }
 }
 
-/// How long either side may be away, where the command does not say.
-const PATIENCE: &str = "10m";
-
 fn places(config: &Config, patience: std::time::Duration) -> anyhow::Result<Places> {
     Ok(Places {
         broker: settings::broker_at(config, settings::address(config)),

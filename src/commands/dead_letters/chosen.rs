@@ -25,6 +25,36 @@ pub struct Chosen {
     limit: Option<u64>,
 }
 
+/// The same for what takes them out of the queue: all of them have to be asked for by name.
+#[derive(Debug, clap::Args)]
+pub struct ChosenOrAll {
+    #[command(flatten)]
+    chosen: Chosen,
+    /// All that wait now
+    #[arg(long, help_heading = "Which dead letters")]
+    all: bool,
+}
+
+impl ChosenOrAll {
+    /// Which ones to do that with, in words.
+    ///
+    /// # Errors
+    /// Nothing can match, or neither a filter nor `--all` is given, or both are.
+    pub fn choice(&self, what: &str) -> Result<Choice, Misuse> {
+        let choice = self.chosen.choice()?;
+        match choice == Choice::default() {
+            true if !self.all => Err(Misuse(format!(
+                "which ones? --id, --key, --reason, --since, --until and --limit choose, and --all is all that wait: say which \
+                 to {what}"
+            ))),
+            false if self.all => {
+                Err(Misuse("--all is all of them: give it or a filter, not both".to_owned()))
+            }
+            _ => Ok(choice),
+        }
+    }
+}
+
 impl Chosen {
     /// Which.
     ///
@@ -40,24 +70,6 @@ impl Chosen {
             until,
             limit: self.limit,
         })
-    }
-
-    /// The same where all of them have to be asked for by name.
-    ///
-    /// # Errors
-    /// Nothing can match, or neither a filter nor `--all` is given.
-    pub fn choice_or_all(&self, all: bool, what: &str) -> Result<Choice, Misuse> {
-        let choice = self.choice()?;
-        match choice == Choice::default() {
-            true if !all => Err(Misuse(format!(
-                "which ones? --id, --key, --reason, --since, --until and --limit choose, and --all is all that wait: say which \
-                 to {what}"
-            ))),
-            false if all => {
-                Err(Misuse("--all is all of them: give it or a filter, not both".to_owned()))
-            }
-            _ => Ok(choice),
-        }
     }
 
     /// What of it is set, under the names of the options.

@@ -1,12 +1,18 @@
 //! Dead letters, taken out for good.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use super::{PATIENCE, ask, chosen::Chosen, export::Lines, places, summary};
+use super::{
+    ask,
+    chosen::ChosenOrAll,
+    export::Lines,
+    places,
+    summary::{self, Manner},
+};
 use crate::{
-    commands::{access, overview::size, reading, replay::Status, settings},
+    commands::{access, overview::size, replay::Status, settings},
     config::Config,
     dead_letters::{Action, Job, Keeper, new_run},
     store::{DeadLetterAction, DeadLetterLog},
@@ -16,35 +22,25 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
-    chosen: Chosen,
-    /// All that wait now
-    #[arg(long, help_heading = "Which dead letters")]
-    all: bool,
+    chosen: ChosenOrAll,
     /// Why, in words: it stays on record
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     because: String,
     /// Write each to this file before, as `export` does; it must not exist
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// End with one JSON object on stdout
-    #[arg(long)]
-    json: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// How long the broker or PostgreSQL may be away before it is given up
-    #[arg(long, value_name = "DURATION", default_value = PATIENCE, value_parser = reading::timeout)]
-    patience: Duration,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 impl Options {
     pub async fn run(self, config: &Config) -> anyhow::Result<Status> {
-        let choice = self.chosen.choice_or_all(self.all, "discard")?;
-        let places = places(config, self.patience)?;
+        let choice = self.chosen.choice("discard")?;
+        let places = places(config, self.manner.patience)?;
         let who = (access::os_user(), settings::host_name());
         let run = new_run(&places, DeadLetterAction::Discarded, who, (None, Some(self.because)));
         let log = DeadLetterLog::open(&places.store, run).await.map_err(ask::unrecorded)?;
-        if !self.yes {
+        if !self.manner.yes {
             let (matched, bytes) = ask::count(&places, &choice).await?;
             if matched == 0 {
                 return Ok(summary::nothing());
@@ -68,6 +64,6 @@ impl Options {
             None => None,
         };
         let job = Job { choice, action: Action::Discard };
-        summary::work(&job, &places, log, keeper, self.json).await
+        summary::work(&job, &places, log, keeper, self.manner.json).await
     }
 }

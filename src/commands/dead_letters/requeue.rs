@@ -1,11 +1,14 @@
 //! Dead letters, sent again.
 
-use std::time::Duration;
-
-use super::{PATIENCE, ask, chosen::Chosen, places, summary};
+use super::{
+    ask,
+    chosen::ChosenOrAll,
+    places,
+    summary::{self, Manner},
+};
 use crate::{
     commands::{
-        access, reading,
+        access,
         replay::{Status, rate},
         settings,
     },
@@ -19,10 +22,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub struct Options {
     #[command(flatten)]
-    chosen: Chosen,
-    /// All that wait now
-    #[arg(long, help_heading = "Which dead letters")]
-    all: bool,
+    chosen: ChosenOrAll,
     /// To the exchange that each was published to, instead of the audit queue alone: every queue bound there gets it
     #[arg(long)]
     to_original: bool,
@@ -32,27 +32,20 @@ pub struct Options {
     /// At most so fast: 500/s, 30/min, 1000/h
     #[arg(long, value_name = "RATE", value_parser = rate)]
     rate: Option<f64>,
-    /// End with one JSON object on stdout
-    #[arg(long)]
-    json: bool,
-    /// Do not ask
-    #[arg(long, short = 'y')]
-    yes: bool,
-    /// How long the broker or PostgreSQL may be away before it is given up
-    #[arg(long, value_name = "DURATION", default_value = PATIENCE, value_parser = reading::timeout)]
-    patience: Duration,
+    #[command(flatten)]
+    manner: Manner,
 }
 
 impl Options {
     pub async fn run(self, config: &Config) -> anyhow::Result<Status> {
-        let choice = self.chosen.choice_or_all(self.all, "send again")?;
-        let places = places(config, self.patience)?;
+        let choice = self.chosen.choice("send again")?;
+        let places = places(config, self.manner.patience)?;
         let to = if self.to_original { To::Original } else { To::Audit };
         let target = match to {
             To::Audit => format!("the queue '{}'", places.queue()),
             To::Original => "the exchanges that they came from".to_owned(),
         };
-        if to == To::Original && !self.yes {
+        if to == To::Original && !self.manner.yes {
             let (matched, _) = ask::count(&places, &choice).await?;
             if matched == 0 {
                 return Ok(summary::nothing());
@@ -70,6 +63,6 @@ impl Options {
         let pace = Pace { rate: self.rate, ..Pace::default() };
         let action = Action::Requeue { to, without_user_id: self.without_user_id, pace };
         let job = Job { choice, action };
-        summary::work(&job, &places, log, None, self.json).await
+        summary::work(&job, &places, log, None, self.manner.json).await
     }
 }

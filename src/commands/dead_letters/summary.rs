@@ -17,6 +17,20 @@ use crate::{
     store::DeadLetterLog,
 };
 
+/// How it is done, as options.
+#[derive(Debug, clap::Args)]
+pub struct Manner {
+    /// End with one JSON object on stdout
+    #[arg(long)]
+    pub json: bool,
+    /// Do not ask
+    #[arg(long, short = 'y')]
+    pub yes: bool,
+    /// How long the broker or PostgreSQL may be away before it is given up
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = reading::timeout)]
+    pub patience: Duration,
+}
+
 /// How often a line is written.
 const LINE: Duration = Duration::from_secs(10);
 
