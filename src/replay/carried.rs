@@ -213,16 +213,17 @@ impl Carried {
     fn refuse(&mut self, exchange: String, key: String, fault: &Fault) -> Option<String> {
         let mut why = fault.message.clone();
         if fault.is_of_one_key() {
-            let others = self.published.get(&exchange).is_some_and(|&number| number > 1);
+            let more = self.published.get(&exchange).is_some_and(|&number| number > 1);
             let row = self.refused.in_a_row.entry(exchange.clone()).or_default();
-            *row = if others { 1 } else { *row + 1 };
+            *row = if more { 1 } else { *row + 1 };
             let all: usize = self.refused.of.values().map(HashMap::len).sum();
             if *row < KEYS_IN_A_ROW && all < KEYS {
                 self.refused.of.entry(exchange).or_default().insert(key, why);
                 return None;
             }
+            let others = self.refused.of.get(&exchange).map_or(0, HashMap::len);
             why =
-                format!("{why} (so were {} other routing keys, and no more are tried there)", all);
+                format!("{why} (so were {others} other routing keys, and no more are tried there)");
         }
         let words = format!("nothing more is published to the exchange '{exchange}': {why}");
         self.closed_exchanges.insert(exchange, why);
