@@ -315,10 +315,8 @@ impl Options {
                 .into());
             }
             Err(NotResumed::Busy) => {
-                return Err(Misuse(format!(
-                        "another process works on replay {id}, and two would publish everything twice: stop that one first"
-                    ))
-                    .into());
+                let words = "and two would publish everything twice: stop that one first";
+                return Err(Misuse(format!("another process works on replay {id}, {words}")).into());
             }
         };
         let filter = access::filter_json(&arrivals.filter);
