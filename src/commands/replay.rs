@@ -70,7 +70,7 @@ Exit status:
    0  each event is in a queue
    1  nothing matched
    2  wrong use: a flag, a time, a pattern, a condition
-   4  some events are in no queue: --report FILE lists them, and why
+   4  some events are in no queue: --report FILE lists them, and why; or were stored no more when their turn came
   69  the database or the broker is away or refuses; --resume goes on
   74  the output or the report cannot be written
   75  stopped before the end; --resume goes on

@@ -112,7 +112,8 @@ async fn an_event_is_found_under_every_spelling_of_its_id() -> Result<()> {
     Ok(())
 }
 
-/// Events that the documents ask for: one of that id, one that follows from it, a partition that is gone, and somebody who looked.
+/// Events that the documents ask for: one of that id, one that follows from it, a replay of it, a partition that is gone, and
+/// somebody who looked.
 const ASKED_FOR: &str = r#"
     insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_type, source,
            exchange, routing_key, correlation_ids, properties, payload)
@@ -125,6 +126,13 @@ const ASKED_FOR: &str = r#"
            received_to)
     values (gen_random_uuid(), 1, 1, 2, 0, 0, 0, 4, now() - interval '10 minutes', now());
     insert into audit.expired_partitions (name, from_at, to_at) values ('events_20200101', '2020-01-01', '2020-01-02');
+    insert into audit.replays (id, role, os_user, host, filter, target, pace, matched, runner)
+    values (gen_random_uuid(), 'ann', 'ann', 'desk', '{}', '{}', '{}', 1, gen_random_uuid());
+    insert into audit.replayed (lane, number, ordinal, received_at, replay, original_at, original_seq, redelivered, exchange,
+           routing_key)
+    select b.lane, b.number, 0, now(), r.id, e.received_at, e.seq, false, 'made', e.routing_key
+      from audit.events e, audit.replays r, (select lane, number from audit.batches limit 1) b
+     where e.seq = 1;
     select audit.log_access('ann', 'desk', 'events', '{}');
 "#;
 
