@@ -106,9 +106,7 @@ impl<W: Watcher> Settling<'_, W> {
         }
         Ok(left)
     }
-}
 
-impl<W: Watcher> Settling<'_, W> {
     /// An answer has come, or never will: where the target sets the pace, that counts by how long it took.
     fn mind(&self, slowness: &mut Slowness, since: Instant, answered: bool) {
         if !self.by_the_target || !answered {
