@@ -27,7 +27,9 @@ impl Environment {
             variables: std::env::vars_os().collect(),
             dotenv: Some(PathBuf::from(".env")),
             default_file: Some(PathBuf::from(DEFAULT_FILE)),
-            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            credentials: std::env::var_os("CREDENTIALS_DIRECTORY")
+                .filter(|directory| !directory.is_empty())
+                .map(PathBuf::from),
         }
     }
 
