@@ -11,6 +11,7 @@ mod outcome;
 mod outgoing;
 mod settle;
 mod state;
+mod unroutable;
 mod walk;
 mod work;
 

@@ -1,7 +1,7 @@
 //! From the publish to the end: confirmed, put on record, and only then taken out of the dead-letter queue.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -10,11 +10,12 @@ use super::{
     letter::Identity,
     outgoing::{Outgoing, Rules},
     state::End,
+    unroutable::given_back,
     walk::Walk,
     work::Work,
 };
 use crate::{
-    broker::{Confirmation, Fault, Kind, Lookout, Publisher, Returned},
+    broker::{Confirmation, Fault, Kind, Lookout, Publisher},
     event::{Properties, now},
     replay::{Pace, Pacer, Patience},
     store::{self, DeadLetterRecord},
@@ -163,18 +164,28 @@ impl<W: Watcher> Work<'_, W> {
         end: &mut Option<End>,
     ) -> Result<(), Failure> {
         sending.settled_at = Instant::now();
-        let mut returned = VecDeque::new();
-        let mut lost: Vec<(Letter, Identity)> = Vec::new();
-        let mut fault = None;
+        let mut answered = Vec::new();
         for flight in flights.drain(..) {
             let Flight { letter, identity, routing_key, properties, without_copies, confirmation } =
                 flight;
             let taken = confirmation.taken().await;
-            returned.append(&mut sending.publisher.returned());
+            answered.push((letter, identity, routing_key, properties, without_copies, taken));
+        }
+        // Each that came back did so before its own answer.
+        let causes = {
+            let published: Vec<_> =
+                answered.iter().map(|(_, _, key, properties, ..)| (&**key, properties)).collect();
+            given_back(sending.publisher.returned(), &published)
+        };
+        let mut lost: Vec<(Letter, Identity)> = Vec::new();
+        let mut fault = None;
+        for ((letter, identity, routing_key, _, without_copies, taken), cause) in
+            answered.into_iter().zip(causes)
+        {
             match taken {
                 Ok(true) => {
                     self.state.in_vain = 0;
-                    match come_back(&mut returned, &routing_key, &properties) {
+                    match cause {
                         Some(cause) => {
                             self.state.tally.unroutable += 1;
                             let target = match sending.rules.to {
@@ -303,15 +314,4 @@ impl<W: Watcher> Work<'_, W> {
         self.state.number += i64::try_from(records.len()).unwrap_or(i64::MAX);
         Ok(())
     }
-}
-
-/// The broker's words on a message like that, where one came back. Two that are alike come back both.
-fn come_back(
-    returned: &mut VecDeque<Returned>,
-    routing_key: &str,
-    properties: &Properties,
-) -> Option<String> {
-    let same = |back: &Returned| back.routing_key == routing_key && back.properties == *properties;
-    let at = returned.iter().position(same)?;
-    returned.remove(at).map(|back| back.cause)
 }

@@ -1,6 +1,7 @@
 //! Dead letters: looked at without being taken, sent again, discarded, taken along; and none lost on the way.
 
 mod discarded;
+mod hostile;
 mod looking;
 mod outages;
 mod reading;
