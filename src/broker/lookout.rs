@@ -8,7 +8,7 @@ use amqprs::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Address, Ending, Fault, session};
+use super::{Address, Ending, Fault, Kind, session};
 
 /// A connection on which a broker is asked what it has. Each question has a channel of its own, as the broker answers no
 /// to one by closing it.
@@ -50,6 +50,13 @@ impl Lookout {
     pub async fn find_exchange(&mut self, exchange: &str) -> Result<(), Fault> {
         if exchange.is_empty() {
             return Ok(());
+        }
+        // The client does not write such a name down, but panics.
+        if exchange.len() > u8::MAX.into() {
+            return Err(Fault::new(
+                Kind::Refused,
+                "no exchange has a name that is longer than 255 bytes",
+            ));
         }
         let (channel, ending) = self.channel().await?;
         let passive = ExchangeDeclareArguments::new(exchange, "topic").passive(true).finish();

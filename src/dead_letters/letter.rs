@@ -102,16 +102,20 @@ impl Letter {
     /// did.
     #[must_use]
     pub fn origin(&self) -> (&str, &str) {
-        let death = self.death_here().or(self.last_death());
-        let origin =
-            death.and_then(|death| Some((&*death.exchange, &**death.routing_keys.first()?)));
-        origin.unwrap_or((&self.delivery.exchange, &self.delivery.routing_key))
+        self.came_from().unwrap_or((&self.delivery.exchange, &self.delivery.routing_key))
     }
 
-    /// How often it died, in all.
+    /// The exchange and the routing key that it was published with before it died, where its deaths tell.
+    #[must_use]
+    pub fn came_from(&self) -> Option<(&str, &str)> {
+        let death = self.death_here().or(self.last_death())?;
+        Some((&*death.exchange, &**death.routing_keys.first()?))
+    }
+
+    /// How often it died, in all. Whoever may publish can write any numbers there.
     #[must_use]
     pub fn times_died(&self) -> i64 {
-        self.deaths.iter().map(|death| death.count).sum()
+        self.deaths.iter().map(|death| death.count).fold(0, i64::saturating_add)
     }
 
     /// When it died; of several deaths for one reason in one queue, RabbitMQ notes the first.

@@ -55,13 +55,10 @@ impl Rules<'_> {
                 });
             }
             To::Audit => (String::new(), self.queue.to_owned()),
-            To::Original if letter.deaths.is_empty() => {
-                return Err("it never died, so nothing says where it came from".to_owned());
-            }
-            To::Original => {
-                let (exchange, key) = letter.origin();
-                (exchange.to_owned(), key.to_owned())
-            }
+            To::Original => match letter.came_from() {
+                Some((exchange, key)) => (exchange.to_owned(), key.to_owned()),
+                None => return Err("nothing says where it came from".to_owned()),
+            },
         };
         match &properties.user_id {
             Some(_) if self.without_user_id => properties.user_id = None,

@@ -1,7 +1,10 @@
 //! Dead letters that nobody would have thought of, and users who are not alone.
 
+use std::collections::BTreeMap;
+
 use amqprs::channel::QueueDeleteArguments;
 use anyhow::Result;
+use bloodbank_audit::event::{FieldValue, Properties};
 
 use super::{dead_lettered, letters, malformed, strict};
 use crate::support::{Bed, Scene, drain};
@@ -26,4 +29,50 @@ async fn without_an_audit_queue_all_stay() -> Result<()> {
     let bodies: Vec<_> = messages.into_iter().map(|message| message.body).collect();
     assert_eq!(drain(&scene, &scene.dead_letter_queue()).await?, bodies);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forged_deaths_end_no_command_and_lead_nowhere() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    dead_lettered(&scene, &[], None).await?;
+    let text = |text: &str| FieldValue::String(text.to_owned());
+    let death = |queue: &str, exchange: &str, keys: &[&str]| {
+        FieldValue::Table(BTreeMap::from([
+            ("queue".to_owned(), text(queue)),
+            ("reason".to_owned(), text("rejected")),
+            ("exchange".to_owned(), text(exchange)),
+            (
+                "routing-keys".to_owned(),
+                FieldValue::Array(keys.iter().map(|key| text(key)).collect()),
+            ),
+            ("count".to_owned(), FieldValue::I64(i64::MAX)),
+        ]))
+    };
+    let long = "x".repeat(300);
+    let forged = [
+        // An exchange that no exchange can be called like, and more deaths than there are numbers.
+        [death(&scene.queue(), &long, &["key"]), death("other", "bus", &["key"])],
+        // From nowhere.
+        [death(&scene.queue(), "bus", &[]), FieldValue::Void],
+    ];
+    let publisher = scene.publisher().await?;
+    for deaths in forged {
+        let headers = BTreeMap::from([("x-death".to_owned(), FieldValue::Array(deaths.into()))]);
+        let properties = Properties { headers: Some(headers), ..Properties::default() };
+        let exchange = scene.dead_letter_exchange();
+        let sent = publisher.publish(&exchange, "key", &properties, b"forged".to_vec()).await?;
+        assert!(sent.taken().await?);
+    }
+    publisher.close().await;
+    scene.waits(&scene.dead_letter_queue(), 2).await?;
+    let listed = letters(&scene, &["list", "-f", "json"])?.json()?;
+    assert_eq!(listed[0]["times_died"], i64::MAX, "{listed}");
+    let answer = letters(&scene, &["requeue", "--all", "--to-original", "--yes"])?;
+    assert_eq!(answer.status, 4, "{answer:?}");
+    assert!(
+        answer.stderr.contains("longer than 255 bytes")
+            && answer.stderr.contains("nothing says where it came from"),
+        "{answer:?}"
+    );
+    scene.waits(&scene.dead_letter_queue(), 2).await
 }
