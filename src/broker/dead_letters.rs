@@ -20,7 +20,7 @@ use super::{
 };
 use crate::event::{Delivery, DeliveryTag, Properties, now};
 
-/// How long the broker may take for one message.
+/// How long the broker may take for the next frame: one of a large message may take its time on a slow line.
 const ANSWER: Duration = Duration::from_secs(60);
 /// How long a polite end may take.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -67,6 +67,8 @@ pub struct DeadLetters {
     held: BTreeSet<DeliveryTag>,
     /// Consumers that are none of these, for all that is known.
     others: usize,
+    /// The channel has ended: nothing is answered on it any more.
+    over: bool,
 }
 
 impl DeadLetters {
@@ -106,6 +108,7 @@ impl DeadLetters {
             largest: 0,
             held: BTreeSet::new(),
             others: 0,
+            over: false,
         })
     }
 
@@ -131,8 +134,9 @@ impl DeadLetters {
     /// # Errors
     /// The connection is lost: all that was not acknowledged is the queue's again.
     pub async fn next(&mut self) -> Result<Option<DeadLetter>, Fault> {
-        let next = timeout(ANSWER, self.take()).await;
-        next.unwrap_or_else(|_| Err(self.socket.lost("the broker says nothing any more")))
+        let next = self.take().await;
+        self.over |= next.is_err();
+        next
     }
 
     async fn take(&mut self) -> Result<Option<DeadLetter>, Fault> {
@@ -145,7 +149,10 @@ impl DeadLetters {
                 Method::GotNone => Some(None),
                 _ => None,
             };
-            let got = self.socket.answer(got).await?;
+            let got = match timeout(ANSWER, self.socket.answer(got)).await {
+                Ok(got) => got?,
+                Err(_) => return Err(self.silent()),
+            };
             self.asked -= 1;
             let Some((tag, redelivered, exchange, routing_key)) = got else {
                 // What comes into the queue from now on is not meant.
@@ -198,18 +205,30 @@ impl DeadLetters {
 
     /// The properties, as on the wire, and the body.
     async fn content(&mut self) -> Result<(Vec<u8>, Vec<u8>), Fault> {
-        let Frame::Header { body_bytes, properties } = self.socket.frame().await? else {
+        let Frame::Header { body_bytes, properties } = self.frame().await? else {
             return Err(self.socket.lost("a message comes without its properties"));
         };
         let mut body = Vec::new();
         while u64::try_from(body.len()).unwrap_or(u64::MAX) < body_bytes {
-            match self.socket.frame().await? {
+            match self.frame().await? {
                 Frame::Body(part) => body.extend_from_slice(&part),
                 Frame::Other => {}
                 _ => return Err(self.socket.lost("a message comes without its body")),
             }
         }
         Ok((properties, body))
+    }
+
+    /// The next frame, which is a part of a message.
+    async fn frame(&mut self) -> Result<Frame, Fault> {
+        match timeout(ANSWER, self.socket.frame()).await {
+            Ok(frame) => frame,
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    fn silent(&self) -> Fault {
+        self.socket.lost("the broker says nothing any more")
     }
 
     /// Asks the broker for a sign of life. After that no more messages come.
@@ -221,10 +240,12 @@ impl DeadLetters {
             self.take_the_rest().await?;
             look(&mut self.socket, &self.queue).await
         };
-        match timeout(GOODBYE, asked).await {
+        let found = match timeout(GOODBYE, asked).await {
             Ok(found) => found.map(drop),
-            Err(_) => Err(self.socket.lost("the broker says nothing any more")),
-        }
+            Err(_) => Err(self.silent()),
+        };
+        self.over |= found.is_err();
+        found
     }
 
     /// Takes what was asked for and is not wanted any more: it has to be given back like the rest.
@@ -248,24 +269,28 @@ impl DeadLetters {
             words.extend(request::acknowledge(tag));
             self.held.remove(&tag);
         }
-        match timeout(ANSWER, self.socket.say(&words)).await {
+        let said = match timeout(ANSWER, self.socket.say(&words)).await {
             Ok(said) => said,
             Err(_) => Err(self.socket.lost("the broker takes nothing any more")),
-        }
+        };
+        self.over |= said.is_err();
+        said
     }
 
     /// Gives back what is not acknowledged, in its order. True where the broker agreed: it has then taken every
     /// acknowledgement. Otherwise what is held goes back all the same, but in a quorum queue in no order.
     pub async fn close(mut self) -> bool {
-        let returned = timeout(ANSWER, self.give_back()).await;
+        if self.over {
+            return false;
+        }
+        let returned = self.give_back().await;
         let end = async {
             self.socket.say(&request::close_channel()).await?;
             self.socket.answer(|said| (said == Method::ChannelCloseAgreed).then_some(())).await?;
             self.socket.say(&request::close()).await?;
             self.socket.answer(|said| (said == Method::CloseAgreed).then_some(())).await
         };
-        let agreed =
-            matches!(returned, Ok(Ok(()))) && matches!(timeout(GOODBYE, end).await, Ok(Ok(())));
+        let agreed = returned.is_ok() && matches!(timeout(GOODBYE, end).await, Ok(Ok(())));
         if !agreed {
             debug!("the broker did not agree to the end of the connection that reads dead letters");
         }
@@ -273,20 +298,29 @@ impl DeadLetters {
     }
 
     /// One by one and few at a time: a quorum queue of RabbitMQ 3.10 knows no order among messages that come back together,
-    /// nor among those whose return the channel puts off because more than 32 are under way.
+    /// nor among those whose return the channel puts off because more than 32 are under way. However many there are, it goes
+    /// on as long as the broker does.
     async fn give_back(&mut self) -> Result<(), Fault> {
         self.take_the_rest().await?;
-        self.out(self.held.len()).await?;
-        while !self.held.is_empty() {
-            let some: Vec<_> = self.held.iter().copied().take(RETURNED).collect();
+        let mut some = Vec::new();
+        loop {
             let words: Vec<u8> = some.iter().copied().flat_map(request::give_back).collect();
-            self.socket.say(&words).await?;
             some.iter().for_each(|tag| {
                 self.held.remove(tag);
             });
-            self.out(self.held.len()).await?;
+            let given = async {
+                self.socket.say(&words).await?;
+                self.out(self.held.len()).await
+            };
+            match timeout(ANSWER, given).await {
+                Ok(given) => given?,
+                Err(_) => return Err(self.silent()),
+            }
+            some = self.held.iter().copied().take(RETURNED).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Waits until no more than so many messages are out, as the queue has it.

@@ -25,6 +25,8 @@ pub enum End {
 pub struct State {
     /// Messages that waited when it began.
     pub total: Option<u32>,
+    /// Whether the broker ever handed out what was asked for.
+    pub has_read: bool,
     /// Acknowledgements so far.
     pub removed: u32,
     /// The number of the next on record.

@@ -151,7 +151,7 @@ impl<W: Watcher> Work<'_, W> {
 
     /// Whether waiting does not mend it. While a broker starts it may refuse what it grants a moment later.
     fn is_final(&self, fault: &Fault) -> bool {
-        let first = self.state.total.is_none();
+        let first = !self.state.has_read;
         let only_target = matches!(self.job.action, Action::Requeue { to: To::Audit, .. });
         matches!(fault.kind, Kind::Refused | Kind::Clash)
             && (first || only_target && self.state.in_vain > REFUSALS)
@@ -243,6 +243,7 @@ impl<W: Watcher> Work<'_, W> {
             }
             // What is to be acknowledged, and whether that is on record.
             let mut ready: Vec<(Letter, Identity, bool)> = Vec::new();
+            self.state.has_read = true;
             let mut flights: Vec<Flight> = Vec::new();
             let mut end = None;
             for item in page {

@@ -6,7 +6,7 @@ use amqprs::channel::QueueDeleteArguments;
 use anyhow::Result;
 use bloodbank_audit::event::{FieldValue, Properties};
 
-use super::{dead_lettered, letters, malformed, strict};
+use super::{dead_lettered, letters, malformed, requeued::testbed_user, strict};
 use crate::support::{Bed, Scene, drain};
 
 /// The audit queue is gone.
@@ -75,4 +75,31 @@ async fn forged_deaths_end_no_command_and_lead_nowhere() -> Result<()> {
         "{answer:?}"
     );
     scene.waits(&scene.dead_letter_queue(), 2).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_may_not_is_told_so_at_once() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = strict(bed).await?;
+    let messages = malformed(3);
+    dead_lettered(&scene, &messages, None).await?;
+    let other = testbed_user(&scene).await?;
+    bed.rabbitmq.ctl(&["set_permissions", &scene.name, ".*", ".*", ""]).await?;
+    letters(&other, &["list"])?.refuses(69, "ACCESS_REFUSED");
+    for command in [
+        &["requeue", "--all", "--patience", "20s"][..],
+        &["discard", "--all", "--because", "x", "--yes", "--patience", "20s"],
+    ] {
+        let answer = letters(&other, command)?;
+        assert_eq!(answer.status, 69, "{answer:?}");
+        assert!(
+            answer.stderr.contains("ACCESS_REFUSED") && !answer.stderr.contains("again"),
+            "{answer:?}"
+        );
+    }
+    bed.rabbitmq.ctl(&["set_permissions", &scene.name, ".*", "", ".*"]).await?;
+    let answer = letters(&other, &["requeue", "--all"])?;
+    assert_eq!(answer.status, 69, "{answer:?}");
+    assert!(answer.stderr.contains("ACCESS_REFUSED"), "{answer:?}");
+    scene.waits(&scene.dead_letter_queue(), 3).await
 }

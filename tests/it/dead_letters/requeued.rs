@@ -155,7 +155,7 @@ async fn what_cannot_be_sent_stays_with_the_reason_said() -> Result<()> {
 }
 
 /// The scene as another user of the broker, who may do anything.
-async fn testbed_user(scene: &Scene) -> Result<Scene> {
+pub async fn testbed_user(scene: &Scene) -> Result<Scene> {
     let bed = Bed::shared().await?;
     bed.rabbitmq.ctl(&["add_user", &scene.name, "secret"]).await?;
     bed.rabbitmq.ctl(&["set_permissions", &scene.name, ".*", ".*", ".*"]).await?;
