@@ -1,5 +1,7 @@
 //! Which dead letters, as options.
 
+use clap::builder::NonEmptyStringValueParser;
+
 use crate::{
     commands::{events::filters::of_keys, moment::Span, reading::Misuse},
     dead_letters::Choice,
@@ -10,13 +12,13 @@ use crate::{
 #[command(next_help_heading = "Which dead letters")]
 pub struct Chosen {
     /// With one of these ids: the event's, the message's, or 12 and more digits of the body's SHA-256
-    #[arg(long, value_name = "ID", num_args = 1..)]
+    #[arg(long, value_name = "ID", num_args = 1.., value_parser = NonEmptyStringValueParser::new())]
     id: Vec<String>,
     /// That were published with such routing keys: a topic pattern
     #[arg(long, value_name = "PATTERN", value_parser = of_keys)]
     key: Option<String>,
     /// For this reason or SQLSTATE, or with this text in the detail
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     reason: Option<String>,
     #[command(flatten)]
     span: Span,

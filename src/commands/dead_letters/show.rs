@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use clap::builder::NonEmptyStringValueParser;
 
 use super::{look_through, object::object, places};
 use crate::{
@@ -32,7 +33,7 @@ const NAMED: usize = 20;
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Its id as `list` shows it, its message_id, or how one begins
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     id: String,
     /// Write the body to this file, exactly, and nothing else anywhere
     #[arg(long, value_name = "FILE", conflicts_with = "format")]

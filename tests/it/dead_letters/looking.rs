@@ -131,6 +131,11 @@ async fn what_is_ambiguous_or_not_there_is_said() -> Result<()> {
     letters(&scene, &["requeue"])?.refuses(2, "which ones?");
     letters(&scene, &["requeue", "--all", "--id", "x"])?.refuses(2, "not both");
     letters(&scene, &["discard", "--all"])?.refuses(2, "--because");
+    // A variable of a shell that is not set must not mean all.
+    letters(&scene, &["discard", "--reason", "", "--because", "x", "--yes"])?
+        .refuses(2, "--reason");
+    letters(&scene, &["requeue", "--id", ""])?.refuses(2, "--id");
+    letters(&scene, &["show", ""])?.refuses(2, "ID");
     letters(&scene, &["discard", "--all", "--because", "x"])?.refuses(2, "12 dead letter(s)");
     letters(&scene, &["requeue", "--all", "--to-original"])?.refuses(2, "--yes");
     let nowhere: Scene = scene.clone().with("rabbitmq.dead_letter_queue", "nowhere");
