@@ -35,7 +35,7 @@ pub struct Options {
 
 impl Options {
     pub async fn run(self, config: &Config) -> anyhow::Result<Status> {
-        let choice = self.chosen.choice("discard")?;
+        let mut choice = self.chosen.choice("discard")?;
         let places = places(config, self.manner.patience)?;
         let who = (access::os_user(), settings::host_name());
         let run = new_run(&places, DeadLetterAction::Discarded, who, (None, Some(self.because)));
@@ -54,6 +54,8 @@ impl Options {
                 size(i64::try_from(bytes).unwrap_or(i64::MAX)),
                 places.dead_letter_queue()
             ))?;
+            // What came meanwhile was not asked about.
+            choice.limit = Some(matched);
         }
         let keeper = match &self.save {
             Some(path) => {

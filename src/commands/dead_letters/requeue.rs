@@ -38,7 +38,7 @@ pub struct Options {
 
 impl Options {
     pub async fn run(self, config: &Config) -> anyhow::Result<Status> {
-        let choice = self.chosen.choice("send again")?;
+        let mut choice = self.chosen.choice("send again")?;
         let places = places(config, self.manner.patience)?;
         let to = if self.to_original { To::Original } else { To::Audit };
         let target = match to {
@@ -56,6 +56,8 @@ impl Options {
                 places.broker.address,
                 places.queue()
             ))?;
+            // What came meanwhile was not asked about.
+            choice.limit = Some(matched);
         }
         let who = (access::os_user(), settings::host_name());
         let run = new_run(&places, DeadLetterAction::Requeued, who, (Some(target), None));

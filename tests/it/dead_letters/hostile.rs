@@ -1,13 +1,18 @@
 //! Dead letters that nobody would have thought of, and users who are not alone.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{Read as _, Write as _},
+};
 
 use amqprs::channel::QueueDeleteArguments;
 use anyhow::Result;
 use bloodbank_audit::event::{FieldValue, Properties};
+use nix::pty::openpty;
 
 use super::{dead_lettered, letters, malformed, requeued::testbed_user, strict};
-use crate::support::{Bed, Scene, drain};
+use crate::support::{Bed, Message, Scene, drain};
 
 /// The audit queue is gone.
 async fn without_a_queue(scene: &Scene) -> Result<()> {
@@ -102,4 +107,39 @@ async fn a_user_who_may_not_is_told_so_at_once() -> Result<()> {
     assert_eq!(answer.status, 69, "{answer:?}");
     assert!(answer.stderr.contains("ACCESS_REFUSED"), "{answer:?}");
     scene.waits(&scene.dead_letter_queue(), 3).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_discarded_than_was_asked_about() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    let messages = malformed(5);
+    dead_lettered(&scene, &messages[..3], None).await?;
+    let terminal = openpty(None, None)?;
+    let mut command = scene.command(&["dead-letters", "discard", "--all", "--because", "x"]);
+    command.stdin(terminal.slave.try_clone()?).stdout(terminal.slave.try_clone()?);
+    let mut child = command.stderr(terminal.slave).spawn()?;
+    drop(command);
+    let mut master = File::from(terminal.master);
+    let (mut screen, mut buffer) = (String::new(), [0; 4096]);
+    while !screen.contains("[y/N]") {
+        let read = master.read(&mut buffer)?;
+        screen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    assert!(screen.contains("3 dead letter(s)"), "{screen}");
+    // It stands and waits for an answer, and meanwhile more come.
+    dead_lettered_too(&scene, &messages[3..]).await?;
+    master.write_all(b"y\n")?;
+    assert_eq!(child.wait()?.code(), Some(0));
+    let left: Vec<_> = messages[3..].iter().map(|message| message.body.clone()).collect();
+    assert_eq!(drain(&scene, &scene.dead_letter_queue()).await?, left);
+    Ok(())
+}
+
+/// Publishes these as well, and awaits that they are dead letters.
+async fn dead_lettered_too(scene: &Scene, messages: &[Message]) -> Result<()> {
+    let before = scene.ready(&scene.dead_letter_queue()).await?;
+    let daemon = scene.daemon().await?;
+    scene.publish(messages).await?;
+    scene.waits(&scene.dead_letter_queue(), before + messages.len()).await?;
+    daemon.stops_cleanly().await
 }
