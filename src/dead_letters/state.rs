@@ -12,7 +12,7 @@ pub enum End {
     Complete,
     /// It was told to.
     Stopped,
-    /// The queue had fewer than it should: somebody holds the others, the session before perhaps.
+    /// The queue had fewer than it should: somebody holds the others, the session before perhaps, or another command.
     Short,
     /// The broker did not take some.
     Nacked,
@@ -25,6 +25,8 @@ pub enum End {
 pub struct State {
     /// Messages that waited when it began.
     pub total: Option<u32>,
+    /// Whether it was said that some are not to be seen.
+    pub short: bool,
     /// Whether the broker ever handed out what was asked for.
     pub has_read: bool,
     /// Acknowledgements so far.

@@ -112,7 +112,15 @@ impl<W: Watcher> Work<'_, W> {
                     );
                     return Ok(true);
                 }
-                End::Short => None,
+                End::Short => {
+                    if !std::mem::replace(&mut self.state.short, true) {
+                        self.watcher.say(
+                            "some that waited when this began are not to be seen: another connection has them in hand, or \
+                             they are gone; looking for them a little longer",
+                        );
+                    }
+                    None
+                }
                 End::Nacked => {
                     self.state.in_vain += 1;
                     if self.state.in_vain == 1 {
@@ -235,15 +243,15 @@ impl<W: Watcher> Work<'_, W> {
                 Ok(page) => page,
                 Err(fault) => return Ok(End::Lost(fault)),
             };
+            self.state.has_read = true;
             if page.is_empty() {
-                return Ok(if again && budget > 0 { End::Short } else { End::Complete });
+                return Ok(if budget > 0 { End::Short } else { End::Complete });
             }
             if let (true, Some(fault)) = (self.job.choice.needs_records(), walk.unknown()) {
                 return Err(Failure::Store(fault.clone()));
             }
             // What is to be acknowledged, and whether that is on record.
             let mut ready: Vec<(Letter, Identity, bool)> = Vec::new();
-            self.state.has_read = true;
             let mut flights: Vec<Flight> = Vec::new();
             let mut end = None;
             for item in page {
@@ -328,6 +336,6 @@ impl<W: Watcher> Work<'_, W> {
 
 /// How often a target may refuse all before that is taken for its last word.
 const REFUSALS: u32 = 3;
-/// How long those are waited for that the session before may still hold: its connection may be dead without the broker's
-/// knowing.
+/// How long those are waited for that another command holds, or the session before: its connection may be dead without
+/// the broker's knowing.
 const SHORT: std::time::Duration = std::time::Duration::from_secs(10);

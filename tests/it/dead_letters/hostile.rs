@@ -11,7 +11,9 @@ use anyhow::Result;
 use bloodbank_audit::event::{FieldValue, Properties};
 use nix::pty::openpty;
 
-use super::{dead_lettered, letters, malformed, requeued::testbed_user, strict};
+use super::{
+    dead_lettered, letters, letters_beside, malformed, opened, requeued::testbed_user, strict,
+};
 use crate::support::{Bed, Message, Scene, drain};
 
 /// The audit queue is gone.
@@ -142,4 +144,23 @@ async fn dead_lettered_too(scene: &Scene, messages: &[Message]) -> Result<()> {
     scene.publish(messages).await?;
     scene.waits(&scene.dead_letter_queue(), before + messages.len()).await?;
     daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_another_command_has_in_hand_are_waited_for() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    let messages = malformed(300);
+    dead_lettered(&scene, &messages, None).await?;
+    // It has read a page, and sends that slowly.
+    let requeue = letters_beside(&scene, &["requeue", "--all", "--rate", "50/s"])?;
+    scene.counts_at_least(1, "select count(*) from audit.dead_letter_actions").await?;
+    let mut other = opened(&scene).await?;
+    other.permit(300);
+    while other.next().await?.is_some() {}
+    requeue.says("another connection has them in hand", 1).await?;
+    assert!(other.close().await);
+    assert_eq!(requeue.ends().await?, 0, "{:#?}", requeue.log());
+    scene.waits(&scene.dead_letter_queue(), 0).await?;
+    assert_eq!(drain(&scene, &scene.queue()).await?.len(), 300);
+    Ok(())
 }
