@@ -20,6 +20,9 @@ use crate::{
     event::now,
 };
 
+/// Bytes of lines that are kept while the queue is read: whoever waits for a reader must not hold messages meanwhile.
+const KEPT: usize = 16 << 20;
+
 /// Options of `bloodbank-audit dead-letters list`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -43,14 +46,21 @@ impl Options {
         let mut writer = Writer::new(self.format, &out);
         let mut found = 0;
         let limit = choice.limit.unwrap_or(u64::MAX);
+        let mut kept = Vec::new();
+        let most = if out.is_paged() { KEPT } else { 0 };
         let each = |letter: Letter| {
             if choice.fits(&letter) {
                 found += 1;
-                writer.letter(&mut out, &letter)?;
+                writer.letter(&mut kept, &letter)?;
+                if kept.len() > most {
+                    out.write_all(&kept)?;
+                    kept.clear();
+                }
             }
-            Ok(found < limit)
+            Ok(found < limit && !out.is_left())
         };
         look_through(&places(config, Duration::ZERO)?, each).await?;
+        out.write_all(&kept)?;
         writer.end(&mut out)?;
         out.close()?;
         noted.end(found).await?;
@@ -90,7 +100,7 @@ impl Writer {
         }
     }
 
-    fn letter(&mut self, out: &mut Output, letter: &Letter) -> anyhow::Result<()> {
+    fn letter(&mut self, out: &mut impl Write, letter: &Letter) -> anyhow::Result<()> {
         match self {
             Writer::Table { table, letters, bytes } => {
                 let cause = letter.cause();

@@ -90,6 +90,20 @@ impl Output {
         self.look
     }
 
+    /// Whether a reader at a pager may keep whoever writes waiting.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        matches!(self.sink, Sink::Pager(_))
+    }
+
+    /// Whether the reader has left the pager, so that nothing needs to be read for it any more.
+    pub fn is_left(&mut self) -> bool {
+        match &mut self.sink {
+            Sink::Stdout(_) => false,
+            Sink::Pager(pager) => matches!(pager.child.try_wait(), Ok(Some(_))),
+        }
+    }
+
     /// Writes what is left, and waits until the reader has left the pager.
     ///
     /// # Errors

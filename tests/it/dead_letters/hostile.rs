@@ -9,12 +9,13 @@ use std::{
 use amqprs::channel::QueueDeleteArguments;
 use anyhow::Result;
 use bloodbank_audit::event::{FieldValue, Properties};
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
+use testbed::eventually;
 
 use super::{
     dead_lettered, letters, letters_beside, malformed, opened, requeued::testbed_user, strict,
 };
-use crate::support::{Bed, Message, Scene, drain};
+use crate::support::{Bed, Message, PATIENCE, Scene, drain};
 
 /// The audit queue is gone.
 async fn without_a_queue(scene: &Scene) -> Result<()> {
@@ -162,5 +163,34 @@ async fn those_that_another_command_has_in_hand_are_waited_for() -> Result<()> {
     assert_eq!(requeue.ends().await?, 0, "{:#?}", requeue.log());
     scene.waits(&scene.dead_letter_queue(), 0).await?;
     assert_eq!(drain(&scene, &scene.queue()).await?.len(), 300);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_at_a_pager_holds_no_letter() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    // More lines than a pipe and a buffer hold.
+    dead_lettered(&scene, &malformed(5000), None).await?;
+    let directory = tempfile::tempdir()?;
+    let [begun, over] = ["begun", "over"].map(|name| directory.path().join(name));
+    let pager = format!(
+        "head -c 1 >/dev/null; touch {}; until test -e {}; do sleep 0.05; done; cat >/dev/null",
+        begun.display(),
+        over.display()
+    );
+    let size = Winsize { ws_row: 50, ws_col: 200, ws_xpixel: 0, ws_ypixel: 0 };
+    let terminal = openpty(&size, None)?;
+    let mut command = scene.command(&["dead-letters", "list"]);
+    command.env("PAGER", pager).stdout(terminal.slave.try_clone()?).stderr(terminal.slave);
+    let mut child = command.spawn()?;
+    drop(command);
+    eventually("the pager has something to show", PATIENCE, async || {
+        if begun.exists() { Ok(()) } else { Err("nothing") }
+    })
+    .await?;
+    let seen = scene.ready(&scene.dead_letter_queue()).await;
+    std::fs::write(&over, "")?;
+    assert_eq!((child.wait()?.code(), seen?), (Some(0), 5000));
+    drop(terminal.master);
     Ok(())
 }
