@@ -1,6 +1,6 @@
 -- Dead letters: what was done with each, by whom and why. And the way from a message to why it was rejected.
 
-create index rejections_body_sha256 on audit.rejections (body_sha256);
+create index rejections_body_sha256 on audit.rejections (body_sha256, received_at);
 
 create table audit.dead_letter_actions (
     run         uuid        not null,

@@ -194,3 +194,19 @@ async fn a_reader_at_a_pager_holds_no_letter() -> Result<()> {
     drop(terminal.master);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_with_the_same_body_are_each_looked_up_once() -> Result<()> {
+    const SAME: i64 = 400;
+    let scene = strict(Bed::shared().await?).await?;
+    let same: Vec<_> = (0..SAME).map(|_| Message::new("bad.same", "no json")).collect();
+    dead_lettered(&scene, &same, None).await?;
+    let listed = letters(&scene, &["list", "--reason", "malformed", "-f", "json"])?.json()?;
+    assert_eq!(listed.as_array().map(Vec::len), Some(SAME.try_into()?));
+    // The server counts when a connection ends.
+    const READ: &str = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables where relname = 'rejections'";
+    scene.counts_at_least(SAME, READ).await?;
+    let read = scene.number(READ).await?;
+    assert!(read < 10 * SAME, "{read} rows were read for {SAME}");
+    Ok(())
+}
