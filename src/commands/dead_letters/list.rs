@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{chosen::Chosen, look_through, object::object, places};
+use super::{chosen::Chosen, look_through, object::object, places, summary::NOTHING};
 use crate::{
     commands::{
         access::{Noted, Purpose},
@@ -65,7 +65,7 @@ impl Options {
         out.close()?;
         noted.end(found).await?;
         if found == 0 && self.format == Format::Table {
-            reading::say_at_a_terminal("no dead letter is there, or none that was asked for");
+            reading::say_at_a_terminal(NOTHING);
         }
         Ok(if found == 0 { Status::Nothing } else { Status::Done })
     }

@@ -78,6 +78,7 @@ pub async fn work(
 ) -> anyhow::Result<Status> {
     let stop = Stop::new();
     let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+    let saved = keeper.is_some();
     let look_on = LookOn(Mutex::new(Instant::now()));
     let outcome = dead_letters::run(job, places, log, keeper, &stop, &look_on).await;
     drop(listener);
@@ -93,44 +94,58 @@ pub async fn work(
     for (id, why) in &tally.why {
         say(&format!("left: {id}: {why}"));
     }
-    if json {
-        let object = Object {
-            state,
-            cause,
-            done: tally.done,
-            repeated: tally.repeated,
-            unroutable: tally.unroutable,
-            nacked: tally.nacked,
-            refused: tally.refused,
-            unreadable: tally.unreadable,
-            without_copies: tally.without_copies,
-        };
-        let mut out = io::stdout().lock();
-        serde_json::to_writer(&mut out, &object)?;
-        writeln!(out)?;
-    } else {
-        let mut out = io::stdout().lock();
-        for words in lines(job, tally, state) {
-            writeln!(out, "{}", visible(&words))?;
-        }
-    }
-    Ok(match ended {
+    let status = match ended {
         Ended::Finished if tally.left() > 0 => Status::Undelivered,
         Ended::Finished if tally.done == 0 => nothing(),
         Ended::Finished => Status::Done,
         Ended::Stopped | Ended::CutShort => Status::Stopped,
         Ended::Failed(Failure::Keep(_)) => Status::Unreported,
         Ended::Failed(Failure::Broker(_) | Failure::Store(_)) => Status::Unavailable,
-    })
+    };
+    let object = Object {
+        state,
+        cause,
+        done: tally.done,
+        repeated: tally.repeated,
+        unroutable: tally.unroutable,
+        nacked: tally.nacked,
+        refused: tally.refused,
+        unreadable: tally.unreadable,
+        without_copies: tally.without_copies,
+    };
+    let written = match json {
+        true => write_json(&object),
+        false => write_lines(&lines(job, tally, state, saved)),
+    };
+    Ok(status.told(written)?)
 }
+
+fn write_json(object: &Object<'_>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, object)?;
+    writeln!(out)?;
+    out.flush()
+}
+
+fn write_lines(lines: &[String]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for words in lines {
+        writeln!(out, "{}", visible(words))?;
+    }
+    out.flush()
+}
+
+/// Why nothing is to be seen.
+pub const NOTHING: &str = "no dead letter is there, or none that was asked for; what another command has in hand is out of \
+                           sight";
 
 /// Nothing was there to be done.
 pub fn nothing() -> Status {
-    reading::say_at_a_terminal("no dead letter is there, or none that was asked for");
+    reading::say_at_a_terminal(NOTHING);
     Status::Nothing
 }
 
-fn lines(job: &Job, tally: &Tally, state: &str) -> Vec<String> {
+fn lines(job: &Job, tally: &Tally, state: &str, saved: bool) -> Vec<String> {
     let what = match job.action {
         Action::Requeue { .. } => "sent again and taken out of the dead-letter queue",
         Action::Discard => "discarded",
@@ -157,10 +172,10 @@ fn lines(job: &Job, tally: &Tally, state: &str) -> Vec<String> {
         }
     }
     if state != "finished" {
-        lines.push(
-            "what was not taken out waits in the dead-letter queue; the same command goes on"
-                .to_owned(),
-        );
+        let file = if saved { ", with another file for --save" } else { "" };
+        lines.push(format!(
+            "what was not taken out waits in the dead-letter queue; the same command goes on{file}"
+        ));
     }
     lines
 }

@@ -64,8 +64,7 @@ impl Options {
                 }
             }
         };
-        summary.write(self.json)?;
-        Ok(status)
+        Ok(status.told(summary.write(self.json))?)
     }
 }
 

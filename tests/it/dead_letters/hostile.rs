@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{Read as _, Write as _},
+    process::Stdio,
 };
 
 use amqprs::channel::QueueDeleteArguments;
@@ -209,4 +210,22 @@ async fn many_with_the_same_body_are_each_looked_up_once() -> Result<()> {
     let read = scene.number(READ).await?;
     assert!(read < 10 * SAME, "{read} rows were read for {SAME}");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_what_nobody_reads() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    dead_lettered(&scene, &malformed(2), None).await?;
+    without_a_queue(&scene).await?;
+    for arguments in
+        [&["dead-letters", "requeue", "--all"][..], &["dead-letters", "requeue", "--all", "--json"]]
+    {
+        let (reader, nobody_reads) = std::io::pipe()?;
+        drop(reader);
+        let full = File::options().write(true).open("/dev/full")?;
+        for stdout in [Stdio::from(nobody_reads), Stdio::from(full)] {
+            assert_eq!(scene.command(arguments).stdout(stdout).status()?.code(), Some(4));
+        }
+    }
+    scene.waits(&scene.dead_letter_queue(), 2).await
 }
