@@ -1,7 +1,7 @@
 //! Dead letters as lines of JSON.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufWriter, Write},
     path::{Path, PathBuf},
     time::Duration,
@@ -50,7 +50,12 @@ impl Options {
                     }
                     Ok(found < limit)
                 };
-                look_through(&places, each).await?;
+                let looked = look_through(&places, each).await;
+                if looked.is_err() && found == 0 {
+                    // It is this command's own, and would only be in the way of the next. Why it failed is said.
+                    let _ = fs::remove_file(path);
+                }
+                looked?;
                 lines.sync()?;
             }
             None => {
@@ -83,7 +88,17 @@ impl Lines {
     /// # Errors
     /// It cannot be made.
     pub fn create(path: &Path) -> io::Result<Lines> {
-        Ok(Lines(BufWriter::new(File::options().write(true).create_new(true).open(path)?)))
+        let created = File::options().write(true).create_new(true).open(path);
+        let file = created.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                io::Error::new(error.kind(), "it exists, and is not written over: name another one")
+            }
+            _ => error,
+        })?;
+        // A file is safe when its directory is, too.
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Lines(BufWriter::new(file)))
     }
 
     fn line(&mut self, letter: &Letter) -> io::Result<()> {

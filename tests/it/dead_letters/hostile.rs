@@ -8,7 +8,7 @@ use std::{
 };
 
 use amqprs::channel::QueueDeleteArguments;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bloodbank_audit::event::{FieldValue, Properties};
 use nix::pty::{Winsize, openpty};
 use testbed::eventually;
@@ -209,6 +209,22 @@ async fn many_with_the_same_body_are_each_looked_up_once() -> Result<()> {
     scene.counts_at_least(SAME, READ).await?;
     let read = scene.number(READ).await?;
     assert!(read < 10 * SAME, "{read} rows were read for {SAME}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_export_leaves_no_empty_file() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    dead_lettered(&scene, &malformed(2), None).await?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("letters.ndjson");
+    let path = file.to_str().context("a path")?;
+    let nowhere = scene.clone().with("rabbitmq.dead_letter_queue", "nowhere");
+    letters(&nowhere, &["export", "--output", path])?.refuses(69, "'nowhere'");
+    assert!(!file.exists());
+    assert_eq!(letters(&scene, &["export", "--output", path])?.status, 0);
+    letters(&scene, &["export", "--output", path])?.refuses(74, "name another one");
+    assert_eq!(std::fs::read_to_string(&file)?.lines().count(), 2);
     Ok(())
 }
 
