@@ -47,6 +47,11 @@ impl Acknowledged {
         }
     }
 
+    /// These, too.
+    pub fn append(&mut self, later: Acknowledged) {
+        later.order.into_iter().for_each(|identity| self.add(identity));
+    }
+
     /// Takes one of these away; false where there is none.
     pub fn take(&mut self, identity: &Identity) -> bool {
         let known = self.known.take(identity);

@@ -270,7 +270,7 @@ impl<W: Watcher> Work<'_, W> {
         }
         for (_, identity, _) in ready.drain(..) {
             self.state.settled.take(&identity);
-            self.state.acknowledged.add(identity);
+            self.state.fresh.add(identity);
             self.state.removed += 1;
             self.state.tally.done += 1;
         }

@@ -35,7 +35,10 @@ pub struct State {
     pub number: i64,
     /// Confirmed and on record, and the acknowledgement was never sent: those wait still.
     pub settled: Known,
+    /// Acknowledged in sessions that the broker did not see to their end: some may wait still.
     pub acknowledged: Acknowledged,
+    /// Acknowledged in this session: one that waits and is like them is another one.
+    pub fresh: Acknowledged,
     /// Those that are left.
     pub left: Known,
     /// So many are each sent alone, as one of them ended the last session.

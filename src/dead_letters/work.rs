@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Choice, Keeper, Letter, Places, To, Watcher,
+    known::Acknowledged,
     letter::Identity,
     outcome::{Ended, Failure, Outcome, TOLD},
     outgoing::Rules,
@@ -214,11 +215,18 @@ impl<W: Watcher> Work<'_, W> {
                 }
             }
         };
-        if !walk.end().await && matches!(end, Ok(End::Complete)) {
-            self.watcher.say(
-                "the broker did not say that it has taken the last acknowledgements: the last messages may be in the \
-                 dead-letter queue still",
-            );
+        let fresh = std::mem::take(&mut self.state.fresh);
+        if walk.end().await {
+            // None was lost, so one that is like them is another one.
+            self.state.acknowledged = Acknowledged::default();
+        } else {
+            self.state.acknowledged.append(fresh);
+            if matches!(end, Ok(End::Complete)) {
+                self.watcher.say(
+                    "the broker did not say that it has taken the last acknowledgements: the last messages may be in the \
+                     dead-letter queue still",
+                );
+            }
         }
         end
     }
