@@ -104,15 +104,12 @@ impl<W: Watcher> Work<'_, W> {
         let mut away = false;
         loop {
             let before = (self.state.tally.done, self.state.tally.left());
-            let fault = match self.session().await? {
+            let end = self.session().await?;
+            let short = matches!(end, End::Short);
+            let fault = match end {
                 End::Complete => return Ok(true),
                 End::Stopped => return Ok(false),
-                End::Short if patience.waited() >= SHORT => {
-                    self.watcher.say(
-                        "some that waited when this began are gone, or in somebody else's hands",
-                    );
-                    return Ok(true);
-                }
+                End::Short if patience.waited() >= SHORT => return Ok(self.without_those()),
                 End::Short => {
                     if !std::mem::replace(&mut self.state.short, true) {
                         self.watcher.say(
@@ -140,6 +137,9 @@ impl<W: Watcher> Work<'_, W> {
                 away = false;
             }
             let Some(delay) = patience.next() else {
+                if short {
+                    return Ok(self.without_those());
+                }
                 return Err(Failure::Broker(fault.unwrap_or_else(|| Fault {
                     kind: Kind::Unreachable,
                     message: "the broker does not take what is published".to_owned(),
@@ -156,6 +156,12 @@ impl<W: Watcher> Work<'_, W> {
                 () = tokio::time::sleep(delay) => {}
             }
         }
+    }
+
+    /// All is settled but those that somebody else has, who settles them or gives them back.
+    fn without_those(&self) -> bool {
+        self.watcher.say("some that waited when this began are gone, or in somebody else's hands");
+        true
     }
 
     /// Whether waiting does not mend it. While a broker starts it may refuse what it grants a moment later.

@@ -13,7 +13,9 @@ use bloodbank_audit::event::{FieldValue, Properties};
 use nix::pty::{Winsize, openpty};
 use testbed::eventually;
 
-use super::{dead_lettered, letters, malformed, opened, requeued::testbed_user, strict};
+use super::{
+    dead_lettered, letters, letters_beside, malformed, opened, requeued::testbed_user, strict,
+};
 use crate::support::{Bed, Message, PATIENCE, Scene, drain};
 
 /// The audit queue is gone.
@@ -174,6 +176,24 @@ async fn those_that_another_command_has_in_hand_are_waited_for() -> Result<()> {
     assert_eq!(answer.status.code(), Some(0), "{said}");
     assert_eq!((&said["done"], &said["repeated"]), (&300.into(), &0.into()), "{said}");
     scene.waits(&scene.dead_letter_queue(), 0).await?;
+    assert_eq!(drain(&scene, &scene.queue()).await?.len(), 300);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_another_command_keeps_are_not_waited_for_beyond_patience() -> Result<()> {
+    let scene = strict(Bed::shared().await?).await?;
+    dead_lettered(&scene, &malformed(300), None).await?;
+    let requeue =
+        letters_beside(&scene, &["requeue", "--all", "--rate", "50/s", "--patience", "1s"])?;
+    scene.counts_at_least(1, "select count(*) from audit.dead_letter_actions").await?;
+    let mut other = opened(&scene).await?;
+    other.permit(300);
+    while other.next().await?.is_some() {}
+    assert_eq!(requeue.ends().await?, 0, "{:#?}", requeue.log());
+    assert_eq!(requeue.said("in somebody else's hands"), 1, "{:#?}", requeue.log());
+    assert!(other.close().await);
+    assert_eq!(letters(&scene, &["requeue", "--all"])?.status, 0);
     assert_eq!(drain(&scene, &scene.queue()).await?.len(), 300);
     Ok(())
 }
