@@ -3,7 +3,7 @@
 mod body;
 mod clock;
 mod column;
-mod death;
+pub mod death;
 mod defect;
 mod delivery;
 mod envelope;

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 
 use crate::{
-    event::{Death, Delivery, Envelope, Event, EventId},
+    event::{Death, Delivery, Envelope, Event, EventId, death},
     store::{RejectionKey, RejectionRecord},
 };
 
@@ -86,10 +86,10 @@ impl Letter {
         })
     }
 
-    /// Its death in the daemon's own queue.
+    /// Its first death in the daemon's own queue.
     #[must_use]
     pub fn death_here(&self) -> Option<&Death> {
-        self.deaths.iter().find(|death| death.queue == self.queue)
+        death::first_in(&self.deaths, &self.queue)
     }
 
     /// The death that brought it here.

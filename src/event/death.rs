@@ -34,6 +34,17 @@ impl Properties {
     }
 }
 
+/// The death in that queue of what was published elsewhere. Where it was sent back to the queue, and died there again for another
+/// reason, the broker notes the queue itself as its address, and the first one stands further back.
+pub fn first_in<'a>(deaths: &'a [Death], queue: &str) -> Option<&'a Death> {
+    let sent_back = |death: &&Death| {
+        death.exchange.is_empty() && death.routing_keys.first().is_some_and(|key| key == queue)
+    };
+    let mut here = deaths.iter().filter(|death| death.queue == queue);
+    let latest = here.clone().next();
+    here.rfind(|death| !sent_back(death)).or(latest)
+}
+
 fn death(entry: &FieldValue) -> Option<Death> {
     let FieldValue::Table(entry) = entry else { return None };
     let text = |name: &str| match entry.get(name) {
@@ -77,10 +88,12 @@ impl Delivery {
         if !self.exchange.is_empty() || self.routing_key != queue {
             return false;
         }
-        let died_here = self.properties.deaths().into_iter().find(|death| death.queue == queue);
-        let Some(Death { exchange, routing_keys, .. }) = died_here else { return false };
-        let Some(routing_key) = routing_keys.into_iter().next() else { return false };
-        (self.exchange, self.routing_key) = (exchange, routing_key);
+        let deaths = self.properties.deaths();
+        let Some(Death { exchange, routing_keys, .. }) = first_in(&deaths, queue) else {
+            return false;
+        };
+        let Some(routing_key) = routing_keys.first() else { return false };
+        (self.exchange, self.routing_key) = (exchange.clone(), routing_key.clone());
         true
     }
 }
@@ -147,6 +160,19 @@ mod tests {
     #[test]
     fn what_was_sent_back_to_its_own_queue_has_its_first_address() {
         let mut requeued = delivery("", "q", died_in(&["other", "q"]));
+        assert!(requeued.undo_requeue("q"));
+        assert_eq!((&*requeued.exchange, &*requeued.routing_key), ("bus", "a.b"));
+    }
+
+    #[test]
+    fn what_died_again_for_another_reason_still_has_it() {
+        let text = |text: &str| FieldValue::String(text.to_owned());
+        let mut again = entry("q");
+        again.insert("reason".to_owned(), text("delivery_limit"));
+        again.insert("exchange".to_owned(), text(""));
+        again.insert("routing-keys".to_owned(), FieldValue::Array(vec![text("q")]));
+        let deaths = [again, entry("q"), entry("other")].map(FieldValue::Table).to_vec();
+        let mut requeued = delivery("", "q", FieldValue::Array(deaths));
         assert!(requeued.undo_requeue("q"));
         assert_eq!((&*requeued.exchange, &*requeued.routing_key), ("bus", "a.b"));
     }
