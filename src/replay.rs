@@ -43,6 +43,7 @@ pub use pace::{Pace, Pacer};
 pub use patience::Patience;
 pub use report::Report;
 pub use select::{Selected, WINDOW};
+pub use session::open;
 pub use target::{Target, To};
 
 /// How long it is tried to note how it ended.
@@ -116,17 +117,17 @@ pub enum Failure {
     CutShort,
 }
 
-/// How a replay ended.
+/// How a piece of work ended, such as a replay.
 #[derive(Debug)]
-pub enum Ended {
-    /// Each of its events is settled.
+pub enum Ended<F = Failure> {
+    /// All that was meant is settled.
     Finished,
-    /// It was told to stop; all that was published is settled.
+    /// It was told to stop; all that was under way is settled.
     Stopped,
     /// It was told to stop at once.
     CutShort,
     /// It cannot go on.
-    Failed(Failure),
+    Failed(F),
 }
 
 /// What a replay has done.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::{broker, store};
+use crate::{broker, replay, store};
 
 /// What became of dead letters so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,17 +51,7 @@ pub enum Failure {
 }
 
 /// How it ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// Each that was meant is settled.
-    Finished,
-    /// It was told to stop; all that was under way is settled.
-    Stopped,
-    /// It was told to stop at once.
-    CutShort,
-    /// It cannot go on.
-    Failed(Failure),
-}
+pub type Ended = replay::Ended<Failure>;
 
 /// What it came to.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use super::{
     walk::{Item, Walk},
 };
 use crate::{
-    broker::{Fault, Kind, Lookout, Publisher},
-    replay::{Pace, Patience, say_alarms},
+    broker::{Fault, Kind},
+    replay::{self, Pace, Patience, say_alarms},
     signals::Stop,
     store::DeadLetterLog,
 };
@@ -188,12 +188,7 @@ impl<W: Watcher> Work<'_, W> {
                 let (address, limit) =
                     (&self.places.broker.address, self.places.broker.connect_timeout);
                 let name = format!("{} dead letters", self.places.broker.connection_name);
-                let opened = async {
-                    let publisher = Publisher::open(address, &name, limit).await?;
-                    let lookout = Lookout::open(address, &format!("{name}, looking"), limit).await;
-                    Ok::<_, Fault>((publisher, lookout?))
-                };
-                match opened.await {
+                match replay::open(address, &name, limit).await {
                     Err(fault) => Ok(End::Lost(fault)),
                     Ok((publisher, lookout)) => {
                         let rules = Rules {

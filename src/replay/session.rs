@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    broker::{Fault, Kind, Lookout, Publisher},
+    broker::{Address, Fault, Kind, Lookout, Publisher},
     store::Arrivals,
 };
 
@@ -118,17 +118,9 @@ impl<W: Watcher> Sessions<'_, W> {
     async fn session(&mut self, carried: &mut Carried) -> Result<End, Failure> {
         let (address, limit) = (&self.places.broker.address, self.places.broker.connect_timeout);
         let name = format!("{} replay {}", self.places.broker.connection_name, self.job.id);
-        let publisher = match Publisher::open(address, &name, limit).await {
-            Ok(publisher) => publisher,
+        let (publisher, mut lookout) = match open(address, &name, limit).await {
+            Ok(both) => both,
             Err(fault) => return Ok(End::Lost(self.not_opened(fault))),
-        };
-        let lookout = Lookout::open(address, &format!("{name}, looking"), limit).await;
-        let mut lookout = match lookout {
-            Ok(lookout) => lookout,
-            Err(fault) => {
-                publisher.close().await;
-                return Ok(End::Lost(self.not_opened(fault)));
-            }
         };
         let end = self.with(&publisher, &mut lookout, carried).await;
         lookout.close().await;
@@ -223,6 +215,22 @@ impl<W: Watcher> Sessions<'_, W> {
             None if nacked => End::Nacked,
             None => End::Complete,
         })
+    }
+}
+
+/// Connects to publish, and beside that to look at what is published to.
+pub async fn open(
+    address: &Address,
+    name: &str,
+    limit: Duration,
+) -> Result<(Publisher, Lookout), Fault> {
+    let publisher = Publisher::open(address, name, limit).await?;
+    match Lookout::open(address, &format!("{name}, looking"), limit).await {
+        Ok(lookout) => Ok((publisher, lookout)),
+        Err(fault) => {
+            publisher.close().await;
+            Err(fault)
+        }
     }
 }
 
