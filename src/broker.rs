@@ -33,7 +33,7 @@ pub use lookout::Lookout;
 pub use management::{Binding, Destination, Exchange, Management, ManagementAddress};
 pub use publisher::{Confirmation, Publisher, Returned};
 pub use session::{AckHandle, Session, SessionHandle, Settings};
-pub use topology::{Declare, QueueType, Topology};
+pub use topology::{Declare, Depths, QueueType, Topology};
 pub use watch::{Change, Watch};
 
 use tokio_util::sync::CancellationToken;

@@ -33,6 +33,8 @@ pub struct Cli {
 pub enum Command {
     /// Record every event of the bus until a signal ends it
     Run(commands::run::Options),
+    /// Ask the daemon whether it is well: for scripts, containers and load balancers
+    Health(commands::health::Options),
     /// Bring the database's schema up to date, and nothing else
     Migrate(commands::migrate::Options),
     /// List events of the history: filtered, as a table or for other programs

@@ -16,6 +16,7 @@ mod consent;
 pub mod coverage;
 pub mod dead_letters;
 pub mod events;
+pub mod health;
 pub mod json;
 mod lasted;
 pub mod man;

@@ -15,6 +15,7 @@ mod envelope;
 mod environment;
 mod file;
 mod flags;
+mod http;
 mod ingest;
 mod key;
 mod layers;
@@ -37,6 +38,7 @@ pub use amqp_url::{AmqpUrl, AmqpUrlError};
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use flags::Flags;
+pub use http::Http;
 pub use ingest::{Ingest, Malformed};
 pub(crate) use key::closest;
 pub use load::Loaded;
@@ -82,6 +84,8 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// How a stop is bounded.
     pub shutdown: Shutdown,
+    /// Where health, status and metrics are served.
+    pub http: Http,
     /// What is logged, and where to.
     pub log: Log,
 }

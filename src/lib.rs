@@ -12,6 +12,8 @@ pub mod config;
 pub mod dead_letters;
 pub mod event;
 pub mod exit;
+pub mod http;
+pub mod measures;
 pub mod pipeline;
 pub mod replay;
 pub mod service_manager;

@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Run(options) => {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }
+        Command::Health(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Migrate(options) => {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }

@@ -9,8 +9,10 @@ mod hand;
 mod intake;
 mod pulse;
 mod receipt;
+mod tally;
 #[cfg(test)]
 mod tests;
+mod timings;
 mod verdict;
 mod window;
 mod write;
@@ -22,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use batch::Limits;
 pub use pulse::Pulse;
-pub use receipt::Tally;
+pub use tally::{Counts, InHand, Tally};
 pub use window::{Bounds, Window};
 
 use crate::{
@@ -125,6 +127,7 @@ where
     let (receipts, issued) = mpsc::channel(64);
     let lost = source.ended();
     let hand = Arc::new(Hand::default());
+    tally.follow(&hand);
     let _rest = pulse::Rest(&pulse);
 
     let mut stages = JoinSet::new();
@@ -134,6 +137,7 @@ where
         window,
         bounds,
         hand: taken,
+        tally: Arc::clone(&tally),
         pulse: Arc::clone(&pulse),
         deliveries,
         stop: soft,

@@ -1,9 +1,9 @@
-//! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reopens the log.
+//! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reopens the log, SIGUSR1 tells the status.
 
 use std::{io, sync::Arc, thread};
 
 use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1},
     iterator::{Handle, Signals},
 };
 use tokio_util::sync::CancellationToken;
@@ -40,17 +40,22 @@ pub struct Listener {
 
 impl Listener {
     /// Handles signals from now on: the first SIGTERM or SIGINT cancels `stop.soft`, the second `stop.hard`, and each
-    /// SIGHUP calls `reopen`.
+    /// SIGHUP calls `reopen`, each SIGUSR1 `tell`.
     ///
     /// # Errors
     /// The operating system refuses a handler or a thread.
-    pub fn start(stop: Stop, reopen: impl Fn() + Send + 'static) -> io::Result<Listener> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    pub fn start(
+        stop: Stop,
+        reopen: impl Fn() + Send + 'static,
+        tell: impl Fn() + Send + 'static,
+    ) -> io::Result<Listener> {
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
         let handle = signals.handle();
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 match signal {
                     SIGHUP => reopen(),
+                    SIGUSR1 => tell(),
                     _ if stop.soft.is_cancelled() => {
                         warn!(
                             signal = name(signal),

@@ -1,13 +1,17 @@
 //! The supervisor: one pipeline after the other, a new one for each session with the broker, until told to stop.
 
 mod beside;
+mod board;
 mod coverage;
+mod measured;
 mod report;
 mod sessions;
+mod sides;
+mod status;
 mod unparsable;
 mod upkeep;
 
-use std::{fmt::Display, sync::Arc, time::Duration};
+use std::{fmt::Display, time::Duration};
 
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -16,13 +20,16 @@ use crate::{
     backoff::Backoff,
     broker,
     event::now,
-    pipeline::{Pulse, Rules, Tally},
+    pipeline::Rules,
     service_manager::ServiceManager,
     signals::Stop,
-    store::{self, MigrationError, Run, State},
+    store::{self, MigrationError, Run},
 };
-use coverage::{Coverage, Keeper};
+pub use board::Board;
+use coverage::Keeper;
 use sessions::Sessions;
+pub use sides::Usable;
+pub use status::{History, Queue, Span, Status, Stuck};
 use upkeep::Upkeep;
 
 /// Everything the daemon is told to do.
@@ -83,32 +90,32 @@ pub async fn run(
     settings: Settings,
     stop: Stop,
     manager: &ServiceManager,
+    board: &Board,
 ) -> Result<Finished, Failure> {
-    let (tally, pulse) = (Arc::new(Tally::default()), Arc::new(Pulse::default()));
     let grace = end_of_grace(stop.clone(), settings.grace);
-    let coverage = Coverage::default();
-    let run = this_run(&settings);
-    coverage.begin(&run);
-    let keeper = Keeper::new(&settings.store, &coverage, run, &settings.rules.backoff);
+    let coverage = board.coverage();
+    let run = board.run().clone();
+    let keeper = Keeper::new(&settings.store, coverage, run, &settings.rules.backoff);
     let serve = async {
         let result = tokio::select! {
-            result = serve(&settings, &stop, &tally, &pulse, &coverage) => result,
+            result = serve(&settings, &stop, board) => result,
             never = grace => match never {},
         };
         coverage.end(why(&result));
         result
     };
     let upkeep = Upkeep::new(&settings.store, settings.keep);
-    let report = report::report(manager, &settings, &coverage, &pulse, &stop);
+    let report = report::report(manager, &settings, coverage, board.pulse(), &stop);
     let (result, (), (), ()) =
-        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(&coverage), report);
+        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(board), report);
+    let counts = board.tally().counts();
     info!(
-        events = tally.events(),
-        conflicts = tally.conflicts(),
-        duplicates = tally.duplicates(),
-        replays = tally.replays(),
-        rejections = tally.rejections(),
-        unparsable = tally.unparsable(),
+        events = counts.events,
+        conflicts = counts.conflicts,
+        duplicates = counts.duplicates,
+        replays = counts.replays,
+        rejections = counts.rejections,
+        unparsable = counts.unparsable,
         "stopped"
     );
     result
@@ -146,18 +153,12 @@ async fn end_of_grace(stop: Stop, grace: Duration) -> std::convert::Infallible {
     std::future::pending().await
 }
 
-async fn serve(
-    settings: &Settings,
-    stop: &Stop,
-    tally: &Arc<Tally>,
-    pulse: &Arc<Pulse>,
-    coverage: &Coverage,
-) -> Result<Finished, Failure> {
-    if !bring_schema_up_to_date(settings, stop, coverage).await? {
+async fn serve(settings: &Settings, stop: &Stop, board: &Board) -> Result<Finished, Failure> {
+    if !bring_schema_up_to_date(settings, stop, board).await? {
         return Ok(Finished::Clean);
     }
-    coverage.can_be_written();
-    let finished = Sessions::new(settings, stop, tally, pulse, coverage).run().await?;
+    board.coverage().can_be_written();
+    let finished = Sessions::new(settings, stop, board).run().await?;
     Ok(if finished { Finished::Clean } else { Finished::CutShort })
 }
 
@@ -165,7 +166,7 @@ async fn serve(
 async fn bring_schema_up_to_date(
     settings: &Settings,
     stop: &Stop,
-    coverage: &Coverage,
+    board: &Board,
 ) -> Result<bool, Failure> {
     let mut backoff = settings.rules.backoff.clone();
     loop {
@@ -180,7 +181,7 @@ async fn bring_schema_up_to_date(
             Err(Failure::Schema(MigrationError::Fault(fault)))
                 if fault.kind == store::Kind::Unavailable =>
             {
-                coverage.note(State::Paused, &fault);
+                board.postgres_away(&fault);
                 if !pause(&mut backoff, stop, &fault, "PostgreSQL cannot be used").await {
                     return Ok(false);
                 }

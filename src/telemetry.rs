@@ -1,4 +1,5 @@
 //! What the daemon tells about itself.
 
+pub mod exporter;
 pub mod logs;
 pub mod panics;

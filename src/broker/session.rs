@@ -6,13 +6,16 @@ use amqprs::{
     channel::{BasicAckArguments, BasicRejectArguments, Channel, QueueDeclareArguments},
     connection::{Connection, OpenConnectionArguments},
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Alarms, Deliveries, Ending, Fault, Kind, Topology, Watch, deliveries::Consumer,
-    ending::ChannelWatch, tls, watch::Watched,
+    Acker, Address, Alarms, Deliveries, Depths, Ending, Fault, Kind, Topology, Watch,
+    deliveries::Consumer, ending::ChannelWatch, tls, watch::Watched,
 };
 use crate::event::DeliveryTag;
 
@@ -46,7 +49,7 @@ pub struct Session {
     ending: Ending,
     ended: CancellationToken,
     queue: String,
-    dead_letters: u32,
+    depths: Depths,
     watched: Box<Watched>,
 }
 
@@ -69,29 +72,23 @@ impl Session {
         let watched = Box::new(Watched::from_now_on(settings));
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
-            let dead_letters = settings.topology.establish(&channel, &ending).await?;
+            let depths = settings.topology.establish(&channel, &ending).await?;
             let queue = &settings.topology.queue;
             let started = Consumer::start(&channel, queue, prefetch, &ending).await;
             let consumer = started.map_err(|fault| match fault.kind {
                 // The queue was asked; deliveries may have come before the answer, and ended the connection.
-                Kind::Unreachable => Fault { kind: Kind::LostConsuming { dead_letters }, ..fault },
+                Kind::Unreachable => Fault {
+                    kind: Kind::LostConsuming { dead_letters: depths.dead_letters },
+                    ..fault
+                },
                 _ => fault,
             })?;
-            Ok((channel, consumer, dead_letters))
+            Ok((channel, consumer, depths))
         };
         match timeout(settings.connect_timeout, consuming).await {
-            Ok(Ok((channel, consumer, dead_letters))) => {
+            Ok(Ok((channel, consumer, depths))) => {
                 let queue = settings.topology.queue.clone();
-                Ok(Session {
-                    connection,
-                    channel,
-                    consumer,
-                    ending,
-                    ended,
-                    queue,
-                    dead_letters,
-                    watched,
-                })
+                Ok(Session { connection, channel, consumer, ending, ended, queue, depths, watched })
             }
             Ok(Err(fault)) => {
                 close(connection).await;
@@ -110,9 +107,9 @@ impl Session {
         }
     }
 
-    /// Messages that waited in the dead-letter queue when it opened.
-    pub fn dead_letters(&self) -> u32 {
-        self.dead_letters
+    /// What waited in the queues when it opened.
+    pub fn depths(&self) -> Depths {
+        self.depths
     }
 
     /// The two ends of the pipeline. The session lives as long as the handle.
@@ -142,9 +139,9 @@ pub struct SessionHandle {
 }
 
 impl SessionHandle {
-    /// Watches over what the session needs on the broker.
-    pub fn watch(&self) -> Watch<'_> {
-        Watch::new(&self.watched, self.ended.clone())
+    /// Watches over what the session needs on the broker, and tells with each look what waits there.
+    pub fn watch<'a>(&'a self, depths: &'a watch::Sender<Option<Depths>>) -> Watch<'a> {
+        Watch::new(&self.watched, self.ended.clone(), depths)
     }
 
     /// Listens for the broker's alarms.

@@ -6,7 +6,10 @@ use amqprs::{
     error::Error,
 };
 
+use time::OffsetDateTime;
+
 use super::{Ending, Fault, Kind};
+use crate::event::now;
 
 /// Kind of the queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +51,43 @@ pub struct Topology {
     pub declare: Declare,
 }
 
+/// What the broker says of the queues whenever they are declared or looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Depths {
+    /// When it said so.
+    pub at: OffsetDateTime,
+    /// Messages in the daemon's queue that no consumer has.
+    pub ready: u32,
+    /// Consumers of that queue, other daemons' included.
+    pub consumers: u32,
+    /// Messages in the dead-letter queue that no consumer has.
+    pub dead_letters: u32,
+}
+
+impl Depths {
+    fn of(queue: Declared, dead_letters: Declared) -> Depths {
+        let (_, ready, consumers) = queue.unwrap_or_default();
+        Depths { at: now(), ready, consumers, dead_letters: messages(dead_letters) }
+    }
+}
+
+/// What the client tells of a declared queue: its name, its messages, its consumers.
+type Declared = Option<(String, u32, u32)>;
+
 impl Topology {
-    /// Declares all of it, or looks for it; the messages that wait in the dead-letter queue.
-    pub(super) async fn establish(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
+    /// Declares all of it, or looks for it.
+    pub(super) async fn establish(
+        &self,
+        channel: &Channel,
+        ending: &Ending,
+    ) -> Result<Depths, Fault> {
         match self.declare {
             Declare::Create => self.create(channel, ending).await,
             Declare::Verify => self.verify(channel, ending).await,
         }
     }
 
-    async fn create(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
+    async fn create(&self, channel: &Channel, ending: &Ending) -> Result<Depths, Fault> {
         let topic = ExchangeDeclareArguments::new(&self.exchange, "topic").durable(true).finish();
         let done = channel.exchange_declare(topic).await;
         done.map_err(undeclared(
@@ -86,11 +116,12 @@ impl Topology {
         let mut queue = QueueDeclareArguments::durable_client_named(&self.queue);
         queue.arguments(self.queue_arguments()?);
         let done = channel.queue_declare(queue).await;
-        done.map_err(undeclared(ending, format!("declaring the queue '{}'", self.queue)))?;
+        let queue =
+            done.map_err(undeclared(ending, format!("declaring the queue '{}'", self.queue)))?;
         for key in &self.bindings {
             self.bind(channel, ending, &self.queue, &self.exchange, key).await?;
         }
-        Ok(messages(dead_letters))
+        Ok(Depths::of(queue, dead_letters))
     }
 
     async fn bind(
@@ -108,14 +139,15 @@ impl Topology {
         ))
     }
 
-    async fn verify(&self, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
+    async fn verify(&self, channel: &Channel, ending: &Ending) -> Result<Depths, Fault> {
         for exchange in [&self.exchange, &self.dead_letter_exchange] {
             let passive = ExchangeDeclareArguments::new(exchange, "topic").passive(true).finish();
             let done = channel.exchange_declare(passive).await;
             done.map_err(failed(ending, format!("looking for the exchange '{exchange}'")))?;
         }
-        look_for(&self.queue, channel, ending).await?;
-        look_for(&self.dead_letter_queue, channel, ending).await
+        let queue = look_for(&self.queue, channel, ending).await?;
+        let dead_letters = look_for(&self.dead_letter_queue, channel, ending).await?;
+        Ok(Depths::of(queue, dead_letters))
     }
 
     fn queue_type_argument(&self) -> (&'static str, FieldValue) {
@@ -147,15 +179,15 @@ impl Topology {
     }
 }
 
-/// How many messages a queue holds that has to be there.
-async fn look_for(queue: &str, channel: &Channel, ending: &Ending) -> Result<u32, Fault> {
+/// A queue that has to be there.
+async fn look_for(queue: &str, channel: &Channel, ending: &Ending) -> Result<Declared, Fault> {
     let passive = QueueDeclareArguments::new(queue).passive(true).finish();
     let found = channel.queue_declare(passive).await;
-    found.map(messages).map_err(failed(ending, format!("looking for the queue '{queue}'")))
+    found.map_err(failed(ending, format!("looking for the queue '{queue}'")))
 }
 
 /// How many messages a declared queue holds.
-fn messages(declared: Option<(String, u32, u32)>) -> u32 {
+fn messages(declared: Declared) -> u32 {
     declared.map_or(0, |(_, messages, _)| messages)
 }
 

@@ -10,10 +10,11 @@ use amqprs::{
     connection::Connection,
 };
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Declare, Ending, Fault, Settings, Topology,
+    Declare, Depths, Ending, Fault, Settings, Topology,
     session::{close, connect, open_channel},
 };
 use crate::event::now;
@@ -73,6 +74,8 @@ pub struct Watch<'a> {
     connection: Option<Connection>,
     settings: &'a Settings,
     ended: CancellationToken,
+    /// What waits in the queues, by the latest look.
+    depths: &'a watch::Sender<Option<Depths>>,
     /// When all was last there.
     good: OffsetDateTime,
     /// What was said about an episode that has not ended.
@@ -93,9 +96,13 @@ enum Failed {
 
 impl<'a> Watch<'a> {
     /// Begins with a topology that has been established. `ended` says that the session has ended.
-    pub(super) fn new(watched: &'a Watched, ended: CancellationToken) -> Watch<'a> {
+    pub(super) fn new(
+        watched: &'a Watched,
+        ended: CancellationToken,
+        depths: &'a watch::Sender<Option<Depths>>,
+    ) -> Watch<'a> {
         let Watched { settings, since } = watched;
-        Watch { connection: None, settings, ended, good: *since, bad: None, next: None }
+        Watch { connection: None, settings, ended, depths, good: *since, bad: None, next: None }
     }
 
     /// Waits for the next change. `None` once `done` is cancelled or the session has ended.
@@ -191,7 +198,9 @@ impl<'a> Watch<'a> {
             Err(failed) => return Err(failed),
         };
         let establish = async |channel: &Channel, ending: &Ending| {
-            topology.establish(channel, ending).await.map(drop)
+            topology.establish(channel, ending).await.map(|depths| {
+                self.depths.send_replace(Some(depths));
+            })
         };
         match (on_a_channel(connection, establish).await, gone) {
             (Ok(()), gone) => Ok(gone),

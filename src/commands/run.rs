@@ -8,11 +8,11 @@ use super::settings;
 use crate::{
     broker::Declare,
     config::Config,
-    exit,
+    exit, http,
     service_manager::ServiceManager,
     signals::{Listener, Stop},
-    supervisor::{self, Failure, Finished},
-    telemetry::logs::LogHandle,
+    supervisor::{self, Board, Failure, Finished},
+    telemetry::{exporter::Exporter, logs::LogHandle},
 };
 
 const HELP: &str = "\
@@ -22,7 +22,7 @@ Examples:
   bloodbank-audit run --set retention.keep=400d --set rabbitmq.declare=verify
 
 SIGTERM or SIGINT stops it: what is in hand is committed and acknowledged, within shutdown.grace; a second one stops it at
-once. SIGHUP opens the log files anew.
+once. SIGHUP opens the log files anew. SIGUSR1 writes into the log how the daemon fares.
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked
@@ -54,7 +54,13 @@ impl Options {
                 }
             });
         };
-        let listener = Listener::start(stop.clone(), reopen).context("handling signals")?;
+        let board = Board::new(&settings);
+        let of_signal = board.clone();
+        let tell = move || match serde_json::to_string(&of_signal.status()) {
+            Ok(status) => tracing::info!(status, "SIGUSR1: how the daemon fares"),
+            Err(error) => tracing::error!(%error, "the status cannot be told"),
+        };
+        let listener = Listener::start(stop.clone(), reopen, tell).context("handling signals")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         if settings.broker.topology.declare == Declare::Verify {
             tracing::warn!(
@@ -62,7 +68,17 @@ impl Options {
                  arguments and bindings, so see to it that the queue is durable, bound, and has a dead-letter exchange"
             );
         }
-        let result = supervisor::run(settings, stop, &manager).await;
+        let record = supervisor::run(settings, stop, &manager, &board);
+        let result = match config.http.listen {
+            Some(listen) => {
+                let exporter = Exporter::install()?;
+                tokio::select! {
+                    result = record => result,
+                    never = http::serve(listen, board.clone(), exporter) => match never {},
+                }
+            }
+            None => record.await,
+        };
         drop(listener);
         let code = match result {
             Ok(Finished::Clean) => exit::CLEAN,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    access_log, envelope, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown, storage,
+    access_log, envelope, http, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown,
+    storage,
 };
 
 /// One known key, as the sections declare it beside their fields.
@@ -87,6 +88,7 @@ const SECTIONS: &[&[Key]] = &[
     access_log::KEYS,
     reconnect::KEYS,
     shutdown::KEYS,
+    http::KEYS,
     log::KEYS,
 ];
 
@@ -137,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        AccessLog, Envelope, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown,
+        AccessLog, Envelope, Http, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown,
         Storage,
     };
 
@@ -162,6 +164,7 @@ mod tests {
             fields::<AccessLog>(),
             fields::<Reconnect>(),
             fields::<Shutdown>(),
+            fields::<Http>(),
             fields::<Log>(),
         ];
         for (keys, fields) in SECTIONS.iter().zip(fields) {

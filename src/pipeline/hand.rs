@@ -47,6 +47,11 @@ impl Hand {
         self.deliveries.load(Ordering::Relaxed) > 1 && self.bytes.load(Ordering::Relaxed) > bytes
     }
 
+    /// Deliveries, and their bytes.
+    pub fn holds(&self) -> (usize, usize) {
+        (self.deliveries.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
+
     pub fn is_empty(&self) -> bool {
         self.deliveries.load(Ordering::Relaxed) == 0
     }

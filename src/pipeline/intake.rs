@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
-use super::{Bounds, Pulse, Window, hand::Hand, pulse::Stage};
+use super::{Bounds, Pulse, Tally, Window, hand::Hand, pulse::Stage};
 use crate::{broker::Source, event::Delivery};
 
 pub(super) enum Ended {
@@ -28,6 +28,7 @@ pub(super) struct Intake<S> {
     pub window: Window,
     pub bounds: Bounds,
     pub hand: Arc<Hand>,
+    pub tally: Arc<Tally>,
     pub pulse: Arc<Pulse>,
     /// Has room for all that can be in hand.
     pub deliveries: mpsc::Sender<Delivery>,
@@ -68,6 +69,7 @@ impl<S: Source> Intake<S> {
                 None => return Ended::Lost(self.source.ending()),
             };
             self.hand.take(&delivery);
+            self.tally.take(&delivery, self.window.width());
             self.pulse.has_work(Stage::Write);
             let alone = self.window.width() == 1;
             let resized = self.window.took(&delivery);

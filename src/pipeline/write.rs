@@ -1,6 +1,9 @@
 //! Write: commits batches, one at a time and in order, and issues receipts.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +15,7 @@ use super::{
     hand::Hand,
     pulse::Stage,
     receipt::Receipt,
+    timings::Timings,
     verdict::{Verdict, verdict},
 };
 use crate::{
@@ -43,6 +47,7 @@ pub(super) async fn run(
     pulse: &Pulse,
     lost: CancellationToken,
 ) -> Result<Ended, Fault> {
+    let timings = Timings::default();
     let mut gatherer = Gatherer::new(arrived, rules);
     while let Some(batch) = gatherer.gather().await {
         let mut waiting = VecDeque::from([batch]);
@@ -51,8 +56,9 @@ pub(super) async fn run(
                 return Ok(Ended::Done);
             }
             match gatherer.beside(settle(writer, batch, rules, pulse, &lost)).await? {
-                Settled::Committed(batch, commit) => {
-                    tally.count(&commit);
+                Settled::Committed { batch, commit, took } => {
+                    tally.count(&batch, &commit);
+                    timings.committed(&batch, took);
                     hand.settle(batch.entries().iter().map(Entry::delivery));
                     if hand.is_empty() {
                         pulse.rest(Stage::Write);
@@ -80,7 +86,12 @@ pub(super) async fn run(
 
 /// What became of a batch.
 enum Settled {
-    Committed(Batch, Commit),
+    Committed {
+        batch: Batch,
+        commit: Commit,
+        /// How long the attempt took that succeeded.
+        took: Duration,
+    },
     /// It cannot be committed as it is; these make it up, in order, each to be tried by itself.
     Split(Vec<Batch>),
     /// It is no longer wanted.
@@ -97,6 +108,7 @@ async fn settle(
 ) -> Result<Settled, Fault> {
     let mut backoff = rules.backoff.clone();
     loop {
+        let begun = Instant::now();
         let attempted = attempt(writer, &mut batch).await;
         pulse.beat(Stage::Write);
         let fault = match attempted {
@@ -106,7 +118,9 @@ async fn settle(
                     info!(%after, attempts, "PostgreSQL is back: events are stored again");
                 }
                 return Ok(match attempt {
-                    Attempt::Committed(commit) => Settled::Committed(batch, commit),
+                    Attempt::Committed(commit) => {
+                        Settled::Committed { batch, commit, took: begun.elapsed() }
+                    }
                     Attempt::Spans { first_part } => Settled::Split(in_two(batch, first_part)),
                 });
             }

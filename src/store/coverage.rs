@@ -36,6 +36,17 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [State; 7] = [
+        State::Starting,
+        State::Recording,
+        State::Paused,
+        State::Disconnected,
+        State::Unbound,
+        State::Frozen,
+        State::Stopped,
+    ];
+
     /// The word under which it is written down.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::coverage::Coverage;
+use super::{board::Board, coverage::Coverage};
 use crate::{
     broker::{Alarm, Alarms, Change, SessionHandle, Watch},
     event::{now, rfc3339},
@@ -22,7 +22,7 @@ pub(super) struct AlarmsSaid {
 /// Runs `work`, and what is to run beside it for as long.
 pub(super) async fn watching<T>(
     session: &SessionHandle,
-    coverage: &Coverage,
+    board: &Board,
     said: &mut AlarmsSaid,
     work: impl Future<Output = T>,
 ) -> T {
@@ -31,7 +31,8 @@ pub(super) async fn watching<T>(
         let _done = done.clone().drop_guard();
         work.await
     };
-    let topology = report(session.watch(), coverage, &done);
+    let coverage = board.coverage();
+    let topology = report(session.watch(board.depths()), coverage, &done);
     let alarms = report_alarms(session.alarms(), coverage, said, &done);
     tokio::join!(work, topology, alarms).0
 }

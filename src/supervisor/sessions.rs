@@ -10,16 +10,17 @@ use tracing::{info, warn};
 use super::{
     Failure, Settings,
     beside::{self, AlarmsSaid},
-    coverage::{Coverage, Watched},
+    board::Board,
+    coverage::Watched,
     pause,
     unparsable::{Look, Unparsable},
 };
 use crate::{
     backoff::Backoff,
     broker::{self, QueueType, Session},
-    pipeline::{self, Ended, Pulse, Tally, Window},
+    pipeline::{self, Ended, Tally, Window},
     signals::Stop,
-    store::{self, Batch, State, Writer},
+    store::{self, Batch, Writer},
 };
 
 /// Longest wait after a session that could be opened and then died. Where one message is at fault, twenty such waits,
@@ -39,9 +40,7 @@ const GOODBYE: Duration = Duration::from_secs(3);
 pub(super) struct Sessions<'a> {
     settings: &'a Settings,
     stop: &'a Stop,
-    tally: &'a Arc<Tally>,
-    pulse: &'a Arc<Pulse>,
-    coverage: &'a Coverage,
+    board: &'a Board,
     window: Window,
     /// What could not be stored last, and went back to the queue.
     unstored: Option<Batch>,
@@ -56,13 +55,7 @@ pub(super) struct Sessions<'a> {
 }
 
 impl<'a> Sessions<'a> {
-    pub fn new(
-        settings: &'a Settings,
-        stop: &'a Stop,
-        tally: &'a Arc<Tally>,
-        pulse: &'a Arc<Pulse>,
-        coverage: &'a Coverage,
-    ) -> Sessions<'a> {
+    pub fn new(settings: &'a Settings, stop: &'a Stop, board: &'a Board) -> Sessions<'a> {
         let window = Window::new(settings.rules.bounds);
         let flaps = settings.rules.backoff.clone().at_most(FLAP_MAX);
         let holds = Backoff::new(settings.rules.hold, HOLDS_MAX);
@@ -70,9 +63,7 @@ impl<'a> Sessions<'a> {
         Sessions {
             settings,
             stop,
-            tally,
-            pulse,
-            coverage,
+            board,
             window,
             unstored: None,
             in_hand: 0,
@@ -89,10 +80,10 @@ impl<'a> Sessions<'a> {
         let mut finished = true;
         // Nothing is asked of the broker before it could be stored.
         while self.storable(&mut writer).await? {
-            let (opened, before) = (Instant::now(), Settled::of(self.tally));
+            let (opened, before) = (Instant::now(), Settled::of(self.board.tally()));
             let ended = match self.open().await? {
                 Opened::Session(session) => {
-                    self.count_unparsable(session.dead_letters());
+                    self.count_unparsable(session.depths().dead_letters);
                     let ended;
                     (writer, ended) = self.play(session, writer).await;
                     ended
@@ -104,7 +95,7 @@ impl<'a> Sessions<'a> {
                 }
                 Opened::Stopped => break,
             };
-            if Settled::of(self.tally).all > before.all {
+            if Settled::of(self.board.tally()).all > before.all {
                 self.unparsable.settled();
             }
             match ended {
@@ -164,13 +155,14 @@ impl<'a> Sessions<'a> {
             };
             match ready {
                 Ok(()) => {
+                    self.board.storable();
                     self.unstored = None;
                     return Ok(true);
                 }
                 // What is too much at a time is divided, as it will be when it comes again.
                 Err(fault) if fault.may_be_size() && self.halve_unstored() => {}
                 Err(fault) if fault.kind == store::Kind::Unavailable => {
-                    self.coverage.note(State::Paused, &fault);
+                    self.board.postgres_away(&fault);
                     if !pause(&mut backoff, self.stop, &fault, "PostgreSQL cannot be used").await {
                         return Ok(false);
                     }
@@ -203,7 +195,7 @@ impl<'a> Sessions<'a> {
             match opened {
                 Ok(session) => {
                     let queue = &broker.topology.queue;
-                    self.coverage.note(State::Recording, "a session with the broker was opened");
+                    self.board.consumes(session.depths());
                     info!(broker = %broker.address, queue, prefetch, "consuming");
                     return Ok(Opened::Session(session));
                 }
@@ -213,7 +205,7 @@ impl<'a> Sessions<'a> {
                         return Ok(Opened::Lost { reason: fault.message, dead_letters });
                     }
                     broker::Kind::Unreachable | broker::Kind::Refused => {
-                        self.coverage.note(State::Disconnected, &fault);
+                        self.board.broker_away(&fault);
                         if !pause(&mut backoff, self.stop, &fault, "the broker cannot be used")
                             .await
                         {
@@ -230,13 +222,12 @@ impl<'a> Sessions<'a> {
         let (deliveries, acker, connection) = session.ends();
         let (soft, hard) = (self.stop.soft.clone(), self.stop.hard.clone());
         let rules = self.settings.rules.clone();
-        let (tally, pulse) = (Arc::clone(self.tally), Arc::clone(self.pulse));
+        let (tally, pulse) = (Arc::clone(self.board.tally()), Arc::clone(self.board.pulse()));
         let window = self.window.clone();
-        let writer = Watched { writer, coverage: self.coverage.clone() };
+        let writer = Watched { writer, board: self.board.clone() };
         let work =
             pipeline::run(deliveries, acker, writer, window, rules, tally, pulse, soft, hard);
-        let outcome =
-            beside::watching(&connection, self.coverage, &mut self.alarms_said, work).await;
+        let outcome = beside::watching(&connection, self.board, &mut self.alarms_said, work).await;
         self.window = outcome.window.unwrap_or_else(|| self.window.clone());
         self.unstored = outcome.unstored;
         self.in_hand = outcome.in_hand;
@@ -262,7 +253,7 @@ impl<'a> Sessions<'a> {
     /// between, the rehearsal does not see what is wrong, and each session costs a delivery of what it took: so the waits
     /// grow, to twice the time a session took and on, and a message is not counted out of its queue within days.
     async fn held(&mut self, before: &Settled) {
-        if Settled::of(self.tally).recorded > before.recorded {
+        if Settled::of(self.board.tally()).recorded > before.recorded {
             self.holds.reset();
         }
         if self.holds.attempts() > 0 {
@@ -275,8 +266,8 @@ impl<'a> Sessions<'a> {
 
     /// After a session that ended by itself: waits, and takes fewer deliveries at a time.
     async fn lost(&mut self, reason: &str, lasted: Duration, before: &Settled) {
-        self.coverage.note(State::Disconnected, reason);
-        let after = Settled::of(self.tally);
+        self.board.broker_lost(reason);
+        let after = Settled::of(self.board.tally());
         // A session that dies at once, time and again, must not be opened again at once for ever; what was stored
         // already and only counted again is no success.
         if after.recorded > before.recorded || lasted > self.flaps.max() {
@@ -295,12 +286,12 @@ impl<'a> Sessions<'a> {
 
     fn count_unparsable(&mut self, dead_letters: u32) {
         let topology = &self.settings.broker.topology;
-        match self.unparsable.look(dead_letters, self.tally.rejections()) {
+        match self.unparsable.look(dead_letters, self.board.tally().counts().rejections) {
             Look::Left(messages) => {
-                self.tally.count_unparsable(messages);
+                self.board.tally().count_unparsable(messages);
                 warn!(
                     messages,
-                    unparsable = self.tally.unparsable(),
+                    unparsable = self.board.tally().counts().unparsable,
                     queue = topology.queue,
                     dead_letter_queue = topology.dead_letter_queue,
                     "a message that the AMQP client cannot parse has left the queue: the broker dead-lettered it"
@@ -355,7 +346,8 @@ struct Settled {
 
 impl Settled {
     fn of(tally: &Tally) -> Settled {
-        let recorded = tally.events() + tally.rejections();
-        Settled { all: recorded + tally.duplicates() + tally.replays(), recorded }
+        let counts = tally.counts();
+        let recorded = counts.events + counts.rejections;
+        Settled { all: recorded + counts.duplicates + counts.replays, recorded }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashSet, time::Duration};
 use time::OffsetDateTime;
 use tracing::{debug, info, warn};
 
-use super::coverage::Coverage;
+use super::board::Board;
 use crate::{
     event::{now, rfc3339},
     store::{self, Expired, Fault, Found, Kind, Mended},
@@ -46,17 +46,17 @@ impl<'a> Upkeep<'a> {
     }
 
     /// Runs from when the schema is there until the run ends.
-    pub async fn keep_up(mut self, coverage: &Coverage) {
+    pub async fn keep_up(mut self, board: &Board) {
         let rounds = async {
-            coverage.writable().await;
+            board.coverage().writable().await;
             loop {
-                let round = self.round().await;
+                let round = self.round(board).await;
                 tokio::time::sleep(self.rest(round)).await;
             }
         };
         tokio::select! {
             biased;
-            () = coverage.ended() => {}
+            () = board.coverage().ended() => {}
             () = rounds => {}
         }
     }
@@ -85,7 +85,7 @@ impl<'a> Upkeep<'a> {
         soon
     }
 
-    async fn round(&mut self) -> Result<Round, Fault> {
+    async fn round(&mut self, board: &Board) -> Result<Round, Fault> {
         let mut upkeep = store::Upkeep::open(self.store).await?;
         let round = async {
             let mended = upkeep.mend().await?;
@@ -101,6 +101,10 @@ impl<'a> Upkeep<'a> {
         };
         let round = round.await;
         upkeep.close().await;
+        board.partitions(&store::partitions(self.store, false).await?);
+        if matches!(round, Ok(Round::Done)) {
+            board.looked_after();
+        }
         round
     }
 

@@ -52,4 +52,5 @@ mod topology;
 mod trace;
 mod trace_command;
 mod views;
+mod watched_over;
 mod who_looked;

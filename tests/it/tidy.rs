@@ -14,23 +14,36 @@ const WALLS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("exit", &[]),
     ("signals", &[]),
+    ("measures", &[]),
     ("config", &["event"]),
-    ("telemetry", &["config"]),
+    ("telemetry", &["config", "measures"]),
+    ("http", &["supervisor", "telemetry"]),
     ("broker", &["event"]),
     ("store", &["event"]),
     ("replay", &["backoff", "broker", "event", "signals", "store"]),
     ("dead_letters", &["broker", "event", "replay", "signals", "store"]),
-    ("pipeline", &["backoff", "broker", "event", "store"]),
+    ("pipeline", &["backoff", "broker", "event", "measures", "store"]),
     ("service_manager", &[]),
     (
         "supervisor",
-        &["backoff", "broker", "event", "pipeline", "service_manager", "signals", "store"],
+        &[
+            "backoff",
+            "broker",
+            "event",
+            "measures",
+            "pipeline",
+            "service_manager",
+            "signals",
+            "store",
+        ],
     ),
 ];
 
 /// Libraries that one part alone knows: their names, and where they may stand.
 const ALONE: &[(&str, &[&str])] = &[
     ("sd_notify", &["src/service_manager.rs"]),
+    ("axum", &["src/http.rs"]),
+    ("metrics_exporter_prometheus", &["src/telemetry/exporter.rs"]),
     ("amqprs", &["src/broker/"]),
     // The configuration checks the URL with the parser that will read it.
     ("sqlx", &["src/store/", "src/config/postgres_url.rs"]),

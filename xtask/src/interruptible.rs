@@ -23,7 +23,7 @@ pub fn interruptible(
     // The terminal is gone: nobody watches any more.
     let hangup = stop.soft.clone();
     let listener =
-        Listener::start(stop.clone(), move || hangup.cancel()).context("handle signals")?;
+        Listener::start(stop.clone(), move || hangup.cancel(), || {}).context("handle signals")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         tokio::select! {

@@ -77,7 +77,7 @@ pub async fn work(
     json: bool,
 ) -> anyhow::Result<Status> {
     let stop = Stop::new();
-    let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+    let listener = Listener::start(stop.clone(), || {}, || {}).context("handling signals")?;
     let saved = keeper.is_some();
     let look_on = LookOn(Mutex::new(Instant::now()));
     let outcome = dead_letters::run(job, places, log, keeper, &stop, &look_on).await;

@@ -71,7 +71,7 @@ impl Options {
 /// Hears signals from now on.
 pub fn listens() -> anyhow::Result<(Stop, Listener)> {
     let stop = Stop::new();
-    let listener = Listener::start(stop.clone(), || {}).context("handling signals")?;
+    let listener = Listener::start(stop.clone(), || {}, || {}).context("handling signals")?;
     Ok((stop, listener))
 }
 

@@ -2,8 +2,10 @@
 
 use time::OffsetDateTime;
 
-use super::Coverage;
-use crate::store::{Append, Batch, Commit, Fault, Kind, Span, State};
+use crate::{
+    store::{Append, Batch, Commit, Fault, Kind, Span},
+    supervisor::Board,
+};
 
 /// Appends as the writer in it does, and notes whether events can be stored.
 #[derive(Debug)]
@@ -11,14 +13,14 @@ pub(in crate::supervisor) struct Watched<W> {
     /// The writer.
     pub writer: W,
     /// Where it is noted.
-    pub coverage: Coverage,
+    pub board: Board,
 }
 
 impl<W> Watched<W> {
     fn noted<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
         if let Err(fault) = &result {
             match fault.kind {
-                Kind::Unavailable => self.coverage.note(State::Paused, fault),
+                Kind::Unavailable => self.board.postgres_away(fault),
                 // The event is at fault, or this run ends.
                 Kind::Refused | Kind::Misconfigured => {}
             }
@@ -36,7 +38,7 @@ impl<W: Append> Append for Watched<W> {
     async fn append(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
         let committed = self.writer.append(batch).await;
         if committed.is_ok() {
-            self.coverage.note(State::Recording, "PostgreSQL stores events again");
+            self.board.stored();
         }
         self.noted(committed)
     }

@@ -92,6 +92,7 @@ impl Scene {
             ("postgres.url", self.database_url.clone()),
             ("reconnect.initial", "100ms".to_owned()),
             ("reconnect.max", "1s".to_owned()),
+            ("http.listen", "off".to_owned()),
             ("log.format", "json".to_owned()),
         ];
         let own = own.into_iter().map(|(key, value)| (key.to_owned(), value));

@@ -109,6 +109,8 @@ impl Daemon {
         let mut process = self.process();
         let mut command = process.program.command(&launch.binary);
         command.arg("run").arg("--config").arg(&file);
+        // Several run on one machine, and none of them is watched over but by the screen.
+        command.arg("--set").arg("http.listen=127.0.0.1:0");
         for (key, value) in &launch.settings {
             command.arg("--set").arg(format!("{key}={value}"));
         }

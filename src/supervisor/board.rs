@@ -1,0 +1,189 @@
+//! The board: where the parts of the daemon put down how they fare, and from which anyone can read it.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::watch;
+
+use super::{
+    Settings,
+    coverage::Coverage,
+    sides::{Side, Sides},
+    status::{History, Span, Status, Stuck},
+    this_run,
+};
+use crate::{
+    broker::{self, Depths},
+    event::now,
+    pipeline::{Pulse, Tally},
+    store::{Fault, Partition, Presence, Run, State},
+};
+
+/// How the daemon fares. Clones share it; putting down and reading waits for nobody.
+#[derive(Debug, Clone)]
+pub struct Board(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    run: Run,
+    tally: Arc<Tally>,
+    pulse: Arc<Pulse>,
+    coverage: Coverage,
+    sides: Sides,
+    depths: watch::Sender<Option<Depths>>,
+    history: Mutex<History>,
+    memory: usize,
+    keep: Option<Duration>,
+    /// A stage that is at one thing for longer does not get on.
+    patience: Duration,
+}
+
+impl Board {
+    /// For a run that begins now.
+    pub fn new(settings: &Settings) -> Board {
+        let attempt = settings.store.connect_timeout + settings.store.statement_timeout;
+        let run = this_run(settings);
+        let coverage = Coverage::default();
+        coverage.begin(&run);
+        Board(Arc::new(Shared {
+            run,
+            tally: Arc::default(),
+            pulse: Arc::default(),
+            coverage,
+            sides: Sides::default(),
+            depths: watch::Sender::default(),
+            history: Mutex::default(),
+            memory: settings.rules.bounds.bytes,
+            keep: settings.keep,
+            patience: 2 * attempt,
+        }))
+    }
+
+    pub(super) fn run(&self) -> &Run {
+        &self.0.run
+    }
+
+    pub(super) fn tally(&self) -> &Arc<Tally> {
+        &self.0.tally
+    }
+
+    pub(super) fn pulse(&self) -> &Arc<Pulse> {
+        &self.0.pulse
+    }
+
+    pub(super) fn coverage(&self) -> &Coverage {
+        &self.0.coverage
+    }
+
+    pub(super) fn depths(&self) -> &watch::Sender<Option<Depths>> {
+        &self.0.depths
+    }
+
+    /// Events can be stored, as far as a rehearsal tells.
+    pub(super) fn storable(&self) {
+        self.0.sides.there(Side::Postgres);
+    }
+
+    /// PostgreSQL cannot store.
+    pub(super) fn postgres_away(&self, fault: &Fault) {
+        self.0.coverage.note(State::Paused, fault);
+        let kind = fault.sqlstate.as_deref().unwrap_or("unreachable");
+        self.0.sides.away(Side::Postgres, kind, &fault.to_string());
+    }
+
+    /// A batch was committed.
+    pub(super) fn stored(&self) {
+        self.0.coverage.note(State::Recording, "PostgreSQL stores events again");
+        self.0.sides.there(Side::Postgres);
+    }
+
+    /// A session with the broker was opened.
+    pub(super) fn consumes(&self, depths: Depths) {
+        self.0.coverage.note(State::Recording, "a session with the broker was opened");
+        self.0.sides.there(Side::Broker);
+        self.0.depths.send_replace(Some(depths));
+    }
+
+    /// No session with the broker could be opened.
+    pub(super) fn broker_away(&self, fault: &broker::Fault) {
+        self.0.coverage.note(State::Disconnected, fault);
+        let kind = match fault.kind {
+            broker::Kind::Unreachable => "unreachable",
+            broker::Kind::Refused | broker::Kind::Clash => "refused",
+            broker::Kind::LostConsuming { .. } => "lost",
+        };
+        self.0.sides.away(Side::Broker, kind, &fault.to_string());
+    }
+
+    /// The session with the broker ended.
+    pub(super) fn broker_lost(&self, reason: &str) {
+        self.0.coverage.note(State::Disconnected, reason);
+        self.0.sides.away(Side::Broker, "lost", reason);
+    }
+
+    /// These are the partitions.
+    pub(super) fn partitions(&self, partitions: &[Partition]) {
+        let with = |presence| partitions.iter().filter(|one| one.presence == presence).count();
+        let attached = || partitions.iter().filter(|one| one.presence == Presence::Attached);
+        let span = attached()
+            .map(|one| one.from)
+            .min()
+            .zip(attached().map(|one| one.to).max())
+            .map(|(from, to)| Span { from, to });
+        let mut history = self.history();
+        *history = History {
+            attached: with(Presence::Attached),
+            detached: with(Presence::Detached),
+            missing: with(Presence::Missing),
+            table_bytes: partitions.iter().map(|one| one.table_bytes).sum(),
+            index_bytes: partitions.iter().map(|one| one.index_bytes).sum(),
+            span,
+            ..*history
+        };
+    }
+
+    /// Partitions were looked after, and nothing was in the way.
+    pub(super) fn looked_after(&self) {
+        self.history().looked_after_at = Some(now());
+    }
+
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the daemon fares now.
+    pub fn status(&self) -> Status {
+        let Shared { run, tally, pulse, coverage, sides, depths, memory, keep, .. } = &*self.0;
+        let present = coverage.present().borrow().clone();
+        let (state, since, cause) = match present {
+            Some(present) => (present.state, present.since, present.cause),
+            None => (State::Starting, run.started_at, "the program was started".to_owned()),
+        };
+        let stuck = pulse.stuck(self.0.patience);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            instance: run.instance.clone(),
+            run: run.id,
+            exchange: run.exchange.clone(),
+            queue_name: run.queue.clone(),
+            started_at: run.started_at,
+            ready: state == State::Recording && stuck.is_none(),
+            state,
+            since,
+            cause,
+            stuck: stuck
+                .map(|(stage, still)| Stuck { stage: stage.name(), seconds: still.as_secs() }),
+            broker: sides.of(Side::Broker),
+            postgres: sides.of(Side::Postgres),
+            counts: tally.counts(),
+            committed_at: tally.committed_at(),
+            in_hand: tally.in_hand(),
+            in_hand_limit_bytes: *memory,
+            queue: depths.borrow().map(Into::into),
+            history: self.history().clone(),
+            retention_seconds: keep.map(|keep| keep.as_secs()),
+        }
+    }
+}
