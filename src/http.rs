@@ -184,9 +184,11 @@ pub async fn ask(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
         .map_err(io::Error::other)?;
     let request = hyper::Request::get(path)
         .header(hyper::header::HOST, address.to_string())
+        .header(hyper::header::CONNECTION, "close")
         .body(Empty::<hyper::body::Bytes>::new())
         .map_err(io::Error::other)?;
-    let answered = async {
+    // The sender goes with it, and so the connection ends.
+    let answered = async move {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
         let code = response.status().as_u16();
         let body = Limited::new(response.into_body(), MOST).collect().await;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 
-use crate::{postgres, rabbitmq};
+use crate::{postgres, prometheus, rabbitmq};
 
 /// A server that the testbed needs, as the distribution packages it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub enum Package {
     RabbitMq,
     /// `postgresql`, in the distribution's version.
     Postgres,
+    /// `prometheus`, with its `promtool`.
+    Prometheus,
 }
 
 impl Package {
@@ -24,14 +26,16 @@ impl Package {
         match self {
             Self::RabbitMq => "rabbitmq-server",
             Self::Postgres => "postgresql",
+            Self::Prometheus => "prometheus",
         }
     }
 
-    /// The variable that names another installation.
-    fn variable(self) -> &'static str {
+    /// The variable that names another installation, where one can be named.
+    fn variable(self) -> Option<&'static str> {
         match self {
-            Self::RabbitMq => rabbitmq::ROOT_VARIABLE,
-            Self::Postgres => postgres::BIN_VARIABLE,
+            Self::RabbitMq => Some(rabbitmq::ROOT_VARIABLE),
+            Self::Postgres => Some(postgres::BIN_VARIABLE),
+            Self::Prometheus => None,
         }
     }
 
@@ -40,10 +44,11 @@ impl Package {
     /// A named one is never installed; if it is wrong, starting it says so.
     #[must_use]
     pub fn is_present(self) -> bool {
-        std::env::var_os(self.variable()).is_some()
+        self.variable().is_some_and(|variable| std::env::var_os(variable).is_some())
             || match self {
                 Self::RabbitMq => rabbitmq::is_installed(),
                 Self::Postgres => postgres::is_installed(),
+                Self::Prometheus => prometheus::is_installed(),
             }
     }
 }
@@ -101,13 +106,15 @@ pub async fn ensure_installed(packages: &[Package]) -> Result<()> {
 /// What to do without apt.
 fn by_hand(missing: &[Package]) -> String {
     let each = missing.iter().map(|package| match package {
-        Package::RabbitMq => {
-            format!("Install RabbitMQ 3.10 or later with its Erlang, or name its directory in {}.", package.variable())
-        }
+        Package::RabbitMq => format!(
+            "Install RabbitMQ 3.10 or later with its Erlang, or name its directory in {}.",
+            rabbitmq::ROOT_VARIABLE
+        ),
         Package::Postgres => format!(
             "Install the PostgreSQL server, 15 or later, or name the directory of its programs in {}.",
-            package.variable()
+            postgres::BIN_VARIABLE
         ),
+        Package::Prometheus => "Install Prometheus with its promtool into /usr/bin.".to_owned(),
     });
     each.collect::<Vec<_>>().join(" ")
 }

@@ -10,6 +10,7 @@
 mod support;
 
 mod alarms;
+mod alerts;
 mod asking;
 mod bounded;
 mod broker_changes;

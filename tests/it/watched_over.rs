@@ -14,18 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{Bed, Daemon, Message, PATIENCE, Scene, event};
 
-/// Where this daemon says that it serves.
-async fn address(daemon: &Daemon) -> Result<SocketAddr> {
-    daemon.says("serving /healthz", 1).await?;
-    let log = daemon.log();
-    let line = log.iter().find(|line| line.contains("serving /healthz")).context("no such line")?;
-    let line: Value = serde_json::from_str(line)?;
-    Ok(line["address"].as_str().context("no address")?.parse()?)
-}
-
 async fn serving(scene: &Scene) -> Result<(Daemon, SocketAddr)> {
     let daemon = scene.daemon().await?;
-    let address = address(&daemon).await?;
+    let address = daemon.serves_at().await?;
     Ok((daemon, address))
 }
 
@@ -197,7 +188,7 @@ async fn it_tells_which_side_is_away_and_since_when() -> Result<()> {
     let scene = listening(scene).through(Some(amqp), Some(database));
     postgres.set(Mode::Refuse).await;
     let daemon = scene.starts()?;
-    let address = address(&daemon).await?;
+    let address = daemon.serves_at().await?;
 
     // From the start on, with neither reached.
     let said = answers(address, "/readyz", 503, "not ready: paused since ").await?;
@@ -291,7 +282,7 @@ async fn a_port_that_is_taken_costs_no_event() -> Result<()> {
     scene.publish(&[event(1)]).await?;
     scene.stored(1).await?;
     drop(taken);
-    assert_eq!(address(&daemon).await?, at);
+    assert_eq!(daemon.serves_at().await?, at);
     answers(at, "/readyz", 200, "ready: ").await?;
     daemon.stops_cleanly().await
 }

@@ -23,10 +23,9 @@ pub struct Options {
 impl Options {
     /// Installs the servers where they are missing, runs the tests, and ends as they did.
     pub fn run(self) -> Result<ExitCode> {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?
-            .block_on(ensure_installed(&[Package::RabbitMq, Package::Postgres]))?;
+        tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(
+            ensure_installed(&[Package::RabbitMq, Package::Postgres, Package::Prometheus]),
+        )?;
         let mut child = cargo::command()
             // One failure is not to hide what the other binaries would have said.
             .args(["test", "--workspace", "--no-fail-fast"])

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    net::SocketAddr,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -76,6 +77,15 @@ impl Daemon {
     /// Awaits that it consumes from its queue, for the `times`-th time.
     pub async fn consumes(&self, times: usize) -> Result<()> {
         self.says("\"consuming\"", times).await
+    }
+
+    /// Awaits that it serves health and metrics, and tells where.
+    pub async fn serves_at(&self) -> Result<SocketAddr> {
+        self.says("serving /healthz", 1).await?;
+        let log = self.log();
+        let line = log.iter().find(|line| line.contains("serving /healthz"));
+        let line: serde_json::Value = serde_json::from_str(line.context("no such line")?)?;
+        Ok(line["address"].as_str().context("no address")?.parse()?)
     }
 
     /// Sends a signal.
