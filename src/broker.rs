@@ -15,6 +15,7 @@ mod fault;
 mod lookout;
 mod management;
 mod plain;
+mod probe;
 mod publisher;
 mod session;
 mod tls;
@@ -30,7 +31,11 @@ pub use deliveries::Deliveries;
 use ending::Ending;
 pub use fault::{Fault, Kind};
 pub use lookout::Lookout;
-pub use management::{Binding, Destination, Exchange, Management, ManagementAddress};
+pub use management::{
+    Binding, ConsumerView, Destination, Exchange, ExchangeView, Management, ManagementAddress,
+    NodeView, PermissionsView, PolicyView, QueueView, SourceView, UserView,
+};
+pub use probe::Probe;
 pub use publisher::{Confirmation, Publisher, Returned};
 pub use session::{AckHandle, Session, SessionHandle, Settings};
 pub use topology::{Declare, Depths, QueueType, Topology};

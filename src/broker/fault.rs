@@ -98,6 +98,14 @@ impl Fault {
         self.kind == Kind::Refused && self.message.contains("access to topic '")
     }
 
+    /// Whether what was looked for is not there. A queue on a node that is down is there.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        self.kind == Kind::Refused
+            && self.message.contains("NOT_FOUND")
+            && !self.message.contains("is down or inaccessible")
+    }
+
     /// A failed call that declares or binds something; where it is not allowed, it need not be done from here.
     pub(super) fn of_declaring(doing: &str, ending: &Ending, error: &Error) -> Fault {
         match ending.said() {

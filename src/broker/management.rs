@@ -1,5 +1,7 @@
 //! The broker's management interface: which queues are bound where. AMQP itself does not tell.
 
+mod inspect;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     error::Error,
@@ -13,6 +15,11 @@ use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
 use super::{Fault, Kind, tls};
+
+pub use inspect::{
+    ConsumerView, ExchangeView, NodeView, PermissionsView, PolicyView, QueueView, SourceView,
+    UserView,
+};
 
 /// Most exchanges that are asked for, one bound to the other.
 const MOST: usize = 1000;

@@ -1,5 +1,7 @@
 //! The exchange, the queues and the bindings: declared, or checked to be there.
 
+use std::collections::BTreeMap;
+
 use amqprs::{
     FieldTable, FieldValue,
     channel::{Channel, ExchangeDeclareArguments, QueueBindArguments, QueueDeclareArguments},
@@ -114,7 +116,7 @@ impl Topology {
         self.bind(channel, ending, &self.dead_letter_queue, &self.dead_letter_exchange, "").await?;
 
         let mut queue = QueueDeclareArguments::durable_client_named(&self.queue);
-        queue.arguments(self.queue_arguments()?);
+        queue.arguments(table(self.queue_arguments())?);
         let done = channel.queue_declare(queue).await;
         let queue =
             done.map_err(undeclared(ending, format!("declaring the queue '{}'", self.queue)))?;
@@ -158,7 +160,18 @@ impl Topology {
         ("x-queue-type", name.into())
     }
 
-    fn queue_arguments(&self) -> Result<FieldTable, Fault> {
+    /// What the daemon declares its queue with, by the names of the arguments.
+    #[must_use]
+    pub fn queue_declaration(&self) -> BTreeMap<&'static str, serde_json::Value> {
+        let value = |value| match value {
+            FieldValue::S(text) => serde_json::Value::from(AsRef::<String>::as_ref(&text).as_str()),
+            FieldValue::l(number) => number.into(),
+            _ => serde_json::Value::Null,
+        };
+        self.queue_arguments().into_iter().map(|(name, found)| (name, value(found))).collect()
+    }
+
+    fn queue_arguments(&self) -> Vec<(&'static str, FieldValue)> {
         let mut arguments = vec![
             self.queue_type_argument(),
             ("x-dead-letter-exchange", self.dead_letter_exchange.as_str().into()),
@@ -175,7 +188,7 @@ impl Topology {
             // looking for garbage among messages that wait. From RabbitMQ 3.12 on every classic queue is like that.
             QueueType::Classic => arguments.push(("x-queue-mode", "lazy".into())),
         }
-        table(arguments)
+        arguments
     }
 }
 

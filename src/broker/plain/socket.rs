@@ -41,23 +41,43 @@ impl Socket {
         heartbeat: u16,
         purpose: &'static str,
     ) -> Result<Socket, Fault> {
+        let mut socket = Socket::connect(address, purpose).await?;
+        socket.log_in(address, name, heartbeat).await?;
+        socket.open_channel(&address.vhost).await?;
+        Ok(socket)
+    }
+
+    /// Connects, over TLS where the address says so.
+    pub async fn connect(address: &Address, purpose: &'static str) -> Result<Socket, Fault> {
         let stream = connect(address, purpose).await?;
-        let mut socket = Socket { stream, received: Vec::new(), purpose, frame_max: 0 };
-        socket.say(request::PROTOCOL).await?;
-        socket.answer(|said| (said == Method::Start).then_some(())).await?;
-        socket.say(&request::login(name, &address.user, &address.password)).await?;
+        Ok(Socket { stream, received: Vec::new(), purpose, frame_max: 0 })
+    }
+
+    /// Logs in under that name.
+    pub async fn log_in(
+        &mut self,
+        address: &Address,
+        name: &str,
+        heartbeat: u16,
+    ) -> Result<(), Fault> {
+        self.say(request::PROTOCOL).await?;
+        self.answer(|said| (said == Method::Start).then_some(())).await?;
+        self.say(&request::login(name, &address.user, &address.password)).await?;
         let limits = |said| match said {
             Method::Tune { channel_max, frame_max } => Some((channel_max, frame_max)),
             _ => None,
         };
-        let (channel_max, frame_max) = socket.answer(limits).await?;
-        socket.frame_max = frame_max;
-        socket.say(&request::tuned(channel_max, frame_max, heartbeat)).await?;
-        socket.say(&request::open(&address.vhost)).await?;
-        socket.answer(|said| (said == Method::Opened).then_some(())).await?;
-        socket.say(&request::open_channel()).await?;
-        socket.answer(|said| (said == Method::ChannelOpened).then_some(())).await?;
-        Ok(socket)
+        let (channel_max, frame_max) = self.answer(limits).await?;
+        self.frame_max = frame_max;
+        self.say(&request::tuned(channel_max, frame_max, heartbeat)).await
+    }
+
+    /// Opens the virtual host, and the channel in it.
+    pub async fn open_channel(&mut self, vhost: &str) -> Result<(), Fault> {
+        self.say(&request::open(vhost)).await?;
+        self.answer(|said| (said == Method::Opened).then_some(())).await?;
+        self.say(&request::open_channel()).await?;
+        self.answer(|said| (said == Method::ChannelOpened).then_some(())).await
     }
 
     /// The first of the broker's words that `wanted` takes.
