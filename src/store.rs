@@ -27,6 +27,7 @@ mod replayed;
 mod replays;
 mod retention;
 mod rows;
+mod survey;
 mod writer;
 
 pub use access::{Access, NotedAccess};
@@ -53,4 +54,8 @@ pub use replays::{
     NewReplay, NotResumed, Progress, RecordedReplay, ReplayLog, ReplayState, recorded_replays,
 };
 pub use retention::{Expired, Upkeep};
+pub use survey::{
+    DatabaseAddress, ForeignRight, LooseIndex, Right, Role, SchemaState, Server, Setting, Stage,
+    Survey, Unopened,
+};
 pub use writer::Writer;
