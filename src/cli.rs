@@ -35,6 +35,8 @@ pub enum Command {
     Run(commands::run::Options),
     /// Ask the daemon whether it is well: for scripts, containers and load balancers
     Health(commands::health::Options),
+    /// Look for whatever would break the audit, on both sides, and say what to type; changes nothing
+    Check(commands::check::Options),
     /// Bring the database's schema up to date, and nothing else
     Migrate(commands::migrate::Options),
     /// List events of the history: filtered, as a table or for other programs
@@ -98,7 +100,7 @@ EXCHANGE_NAME, DATABASE_URL), systemd's credentials (a file in $CREDENTIALS_DIRE
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked
-   1  a failure, said in the last line of the log; of commands that read: nothing matched
+   1  a failure, said in the last line of the log; of commands that read: nothing matched; of check: a fault
    2  the command line is wrong
    4  of replay: some events are in no queue; of dead-letters: some that were meant are left
   69  of commands that read: the database is away, refuses, or has another schema

@@ -10,6 +10,7 @@ use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
 pub mod access;
+pub mod check;
 pub mod completions;
 pub mod config;
 mod consent;

@@ -29,6 +29,7 @@ mod rabbitmq;
 mod reconnect;
 mod retention;
 mod secret;
+mod secrets;
 mod shutdown;
 mod storage;
 mod units;
@@ -51,6 +52,7 @@ pub use rabbitmq::{Declare, QueueType, RabbitMq};
 pub use reconnect::Reconnect;
 pub use retention::{Partition, Retention};
 pub use secret::{Secret, redact};
+pub use secrets::Passwords;
 pub use shutdown::Shutdown;
 pub use storage::Storage;
 

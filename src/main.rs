@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }
         Command::Health(options) => with_answer(&flags, &environment, |config| options.run(config)),
+        Command::Check(options) => options.start(&flags, &environment),
         Command::Migrate(options) => {
             with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
         }

@@ -23,6 +23,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("replay", &["backoff", "broker", "event", "signals", "store"]),
     ("dead_letters", &["broker", "event", "replay", "signals", "store"]),
     ("pipeline", &["backoff", "broker", "event", "measures", "store"]),
+    ("check", &["broker", "event", "store"]),
     ("service_manager", &[]),
     (
         "supervisor",
@@ -273,6 +274,7 @@ fn every_test_that_the_documents_name_exists() {
         "docs/sql.md",
         "docs/replay.md",
         "docs/dead-letters.md",
+        "docs/check.md",
     ] {
         let text = fs::read_to_string(root().join(document)).unwrap();
         for word in text.split('`').skip(1).step_by(2) {

@@ -30,12 +30,26 @@ impl Bed {
     /// name. The testbed's watchdog ends them when the process ends.
     pub async fn shared() -> Result<&'static Bed> {
         static SHARED: OnceLock<Result<Bed, String>> = OnceLock::new();
+        Bed::of_all(&SHARED, RabbitMqOptions::default()).await
+    }
+
+    /// The same with a broker that has its management interface.
+    pub async fn managed() -> Result<&'static Bed> {
+        static MANAGED: OnceLock<Result<Bed, String>> = OnceLock::new();
+        Bed::of_all(&MANAGED, RabbitMqOptions::default().management()).await
+    }
+
+    async fn of_all(
+        shared: &'static OnceLock<Result<Bed, String>>,
+        rabbitmq: RabbitMqOptions,
+    ) -> Result<&'static Bed> {
         // Not on the caller's runtime, which ends with its test.
-        let start = || {
-            SHARED.get_or_init(|| {
+        let start = move || {
+            shared.get_or_init(|| {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                let bed =
-                    runtime.context("a runtime").and_then(|runtime| runtime.block_on(Bed::own()));
+                let bed = runtime
+                    .context("a runtime")
+                    .and_then(|runtime| runtime.block_on(Bed::with(rabbitmq)));
                 bed.map_err(|error| format!("{error:#}"))
             })
         };

@@ -1,0 +1,134 @@
+//! The way to the database: name, port, TLS, login.
+
+use super::{
+    super::{
+        Setup,
+        finding::Finding,
+        network::{Server, plain_text, stays_here},
+        shell::{identifier, word},
+    },
+    AREA,
+};
+use crate::store::{DatabaseAddress, Stage, Survey, Unopened};
+
+/// Connects, and whether the server is on this machine; none where something is in the way.
+pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
+    let place = setup.store.address();
+    let (reached, here) = match &place.socket {
+        Some(socket) => {
+            let shown = socket.display();
+            findings.push(match socket.try_exists() {
+                Ok(true) => Finding::ok(AREA, "tcp", format!("through the socket {shown}")),
+                _ => Finding::fault(AREA, "tcp", format!("there is no socket {shown}"))
+                    .advise("start PostgreSQL on this machine, or correct host and port in postgres.url. What sockets there are:")
+                    .command("ss -lx | grep PGSQL"),
+            });
+            (socket.exists(), true)
+        }
+        None => over_network(setup, &place, findings).await,
+    };
+    if !reached {
+        for check in ["login", "database"] {
+            findings.push(Finding::skipped(AREA, check, "tcp"));
+        }
+        return None;
+    }
+    match Survey::open(&setup.store).await {
+        Ok(survey) => {
+            findings.push(Finding::ok(AREA, "login", format!("as '{}'", place.user)));
+            findings.push(Finding::ok(AREA, "database", format!("'{}' is open", place.database)));
+            Some((survey, here))
+        }
+        Err(unopened) => {
+            findings.push(refused(&place, &unopened));
+            if unopened.stage != Stage::Database {
+                findings.push(Finding::skipped(AREA, "database", "login"));
+            }
+            None
+        }
+    }
+}
+
+async fn over_network(
+    setup: &Setup,
+    place: &DatabaseAddress,
+    findings: &mut Vec<Finding>,
+) -> (bool, bool) {
+    let server = Server {
+        area: AREA,
+        host: &place.host,
+        port: place.port,
+        limit: setup.store.connect_timeout,
+        key: "postgres.url",
+        what: "PostgreSQL",
+    };
+    let (finding, addresses) = server.resolve().await;
+    findings.push(finding);
+    let Some(addresses) = addresses else {
+        findings.push(Finding::skipped(AREA, "tcp", "dns"));
+        return (false, false);
+    };
+    let here = stays_here(&addresses);
+    let (finding, reached) = server.connect(&addresses).await;
+    findings.push(finding);
+    findings.push(if place.verifies {
+        Finding::ok(AREA, "encryption", "TLS, and the server has to prove who it is")
+    } else if here {
+        Finding::ok(AREA, "encryption", "none is asked for, and nothing leaves this machine")
+    } else {
+        plain_text(
+            AREA,
+            format!(
+                "whoever is between here and {} can pose as the server, and read password and events",
+                place.host
+            ),
+            "postgres.url",
+            "…?sslmode=verify-full&sslrootcert=/path/to/ca.pem",
+        )
+    });
+    (reached, here)
+}
+
+fn refused(place: &DatabaseAddress, unopened: &Unopened) -> Finding {
+    let Unopened { stage, fault } = unopened;
+    let DatabaseAddress { user, database, .. } = place;
+    match stage {
+        Stage::Connection => Finding::fault(AREA, "login", fault.to_string()).advise(
+            "see whether it is PostgreSQL that listens there, and what its log says",
+        ),
+        Stage::Tls => Finding::fault(AREA, "tls", fault.to_string()).advise(
+            "set sslmode and sslrootcert in postgres.url to what the server offers (its ssl, ssl_cert_file), and see pg_hba.conf",
+        ),
+        Stage::Login => Finding::fault(AREA, "login", fault.to_string())
+            .advise("correct the user or the password in postgres.url, or on the server, as a superuser:")
+            .command(format!("CREATE ROLE {} LOGIN;  -- where there is none", identifier(user)))
+            .command(format!("\\password {}", identifier(user)))
+            .command("SELECT * FROM pg_hba_file_rules;"),
+        Stage::Database => {
+            let finding = Finding::fault(AREA, "database", fault.to_string())
+                .advise("correct the database in postgres.url, or on the server, as a superuser:");
+            match fault.sqlstate.as_deref() {
+                Some("42501") => finding.command(format!(
+                    "GRANT CONNECT ON DATABASE {} TO {};",
+                    identifier(database),
+                    identifier(user)
+                )),
+                Some("55000") => finding.command(format!(
+                    "ALTER DATABASE {} WITH ALLOW_CONNECTIONS true;",
+                    identifier(database)
+                )),
+                _ => finding.command(format!(
+                    "CREATE DATABASE {} ENCODING 'UTF8' TEMPLATE template0 OWNER {};",
+                    identifier(database),
+                    identifier(user)
+                )),
+            }
+        }
+        Stage::Room => Finding::fault(AREA, "login", fault.to_string())
+            .advise("end connections that nobody needs, or raise the limit that it names")
+            .command("SELECT usename, datname, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;")
+            .command(format!("ALTER ROLE {} CONNECTION LIMIT -1;", identifier(user)))
+            .command("ALTER SYSTEM SET max_connections = 200;  -- and restart")
+            .command(format!("psql -c '\\l+' {}", word(database))),
+    }
+}

@@ -1,0 +1,137 @@
+//! Files and directories of this machine: who can read passwords, and whether log files can be written.
+
+use std::{
+    io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access};
+
+use super::{
+    Setup, disk,
+    finding::{Area, Finding},
+    shell::word,
+};
+
+const AREA: Area = Area::Files;
+
+/// A file that holds a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Which keys it sets.
+    pub keys: Vec<String>,
+}
+
+/// Looks at all of them.
+pub fn check(setup: &Setup) -> Vec<Finding> {
+    // One that is not ends the command before anything is looked at.
+    let mut findings = vec![Finding::ok(
+        AREA,
+        "configuration",
+        "each key is understood, and none clashes with another",
+    )];
+    findings.extend(setup.secrets.iter().map(secret));
+    if !setup.shown.is_empty() {
+        findings.push(
+            Finding::warning(
+                AREA,
+                "command line",
+                format!(
+                    "{} on the command line, where every user of this machine sees the password",
+                    setup.shown.join(" and ")
+                ),
+            )
+            .advise("write it into the environment, a credential of systemd, or a file that only the daemon's user can read"),
+        );
+    }
+    if let Some(directory) = &setup.log_directory {
+        findings.extend(logs(directory));
+    }
+    findings
+}
+
+/// A file with a password should be for its user, perhaps for its group, and for nobody else.
+fn secret(file: &SecretFile) -> Finding {
+    let SecretFile { path, keys } = file;
+    let shown = path.display();
+    let held = keys.join(", ");
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            return Finding::unknown(AREA, "modes", format!("{shown}: {error}"));
+        }
+    };
+    let mode = metadata.permissions().mode() & 0o7777;
+    let chmod = |change: &str| format!("chmod {change} {}", word(&path.to_string_lossy()));
+    let found = |what: &str| format!("{shown} (mode {mode:04o}) holds {held}: {what}");
+    if mode & 0o022 != 0 {
+        Finding::warning(AREA, "modes", found("others can change it"))
+            .advise("let nobody but its owner write it, and nobody else read it")
+            .command(chmod("go-w,o-r"))
+    } else if mode & 0o004 != 0 {
+        Finding::warning(AREA, "modes", found("every user of this machine can read the password"))
+            .advise("let only the daemon's user read it, or move the password into a credential")
+            .command(chmod("o-rwx"))
+    } else {
+        Finding::ok(AREA, "modes", found("not for everybody to read"))
+    }
+}
+
+/// The daemon makes the directory where it is missing.
+fn logs(directory: &Path) -> Vec<Finding> {
+    let shown = directory.display();
+    let written = word(&directory.to_string_lossy()).into_owned();
+    let uid = rustix::process::geteuid().as_raw();
+    let own = || format!("install -d -m 0750 -o {uid} {written}");
+    let finding = match std::fs::metadata(directory) {
+        Ok(metadata) if !metadata.is_dir() => {
+            Finding::fault(AREA, "log directory", format!("{shown} is no directory"))
+                .advise("set log.directory to a directory, or unset it")
+        }
+        Ok(metadata) => match access(directory, Access::WRITE_OK | Access::EXEC_OK) {
+            Ok(()) => Finding::ok(AREA, "log directory", format!("{shown} can be written to")),
+            Err(error) => Finding::fault(
+                AREA,
+                "log directory",
+                format!(
+                    "user {uid} cannot write to {shown} (owner {}, mode {:04o}): {}",
+                    metadata.uid(),
+                    metadata.mode() & 0o7777,
+                    io::Error::from(error)
+                ),
+            )
+            .advise("give it to the user that the daemon runs as")
+            .command(format!("chown {uid} {written}")),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = directory.ancestors().skip(1).find(|above| above.exists());
+            match above.map(|above| access(above, Access::WRITE_OK | Access::EXEC_OK)) {
+                Some(Ok(())) => Finding::ok(
+                    AREA,
+                    "log directory",
+                    format!("{shown} is not there, and can be made by the daemon"),
+                ),
+                _ => Finding::fault(
+                    AREA,
+                    "log directory",
+                    format!("{shown} is not there, and user {uid} cannot make it"),
+                )
+                .advise("make it for the user that the daemon runs as")
+                .command(own()),
+            }
+        }
+        Err(error) => Finding::fault(AREA, "log directory", format!("{shown}: {error}"))
+            .advise(
+                "set log.directory to a directory that the daemon's user can write to, or make one",
+            )
+            .command(own()),
+    };
+    let mut findings = vec![finding];
+    if let Some(there) = directory.ancestors().find(|above| above.exists()) {
+        findings.push(disk::check(AREA, "log disk", there));
+    }
+    findings
+}

@@ -1,0 +1,92 @@
+//! Broken on this machine: passwords that others can read, logs that cannot be written, a configuration that is wrong.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::Checked;
+use crate::support::{Answer, Bed, Scene};
+
+/// Checks what that file configures, and these arguments.
+fn checks(file: &Path, more: &[&str]) -> Result<Answer> {
+    let output = Command::new(env!("CARGO_BIN_EXE_bloodbank-audit"))
+        .args(["check", "--json", "--config"])
+        .arg(file)
+        .args(more)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(Answer {
+        status: output.status.code().context("a signal ended it")?,
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr)?,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_that_others_can_read_are_named_and_mended() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = Scene::set(bed).await?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("config.toml");
+    let url = bed.rabbitmq.amqp_url();
+    let text = format!("rabbitmq.url = \"{url}\"\npostgres.url = \"{}\"\n", scene.database_url());
+    fs::write(&file, text)?;
+    let modes = ("files", "modes");
+    for (mode, said, command) in [
+        (0o644, "every user of this machine can read the password", "chmod o-rwx"),
+        (0o660, "others can change it", "chmod go-w,o-r"),
+    ] {
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
+        let checked = Checked::by(&checks(&file, &[])?)?;
+        let commands = checked.finds(modes, "warning", said, command);
+        ensure!(checked.all(modes.0, modes.1)[0]["found"].as_str().is_some_and(|found| {
+            found.contains("rabbitmq.url") && !found.contains("postgres.url")
+        }));
+        ensure!(Command::new("sh").args(["-c", &commands[0]]).status()?.success());
+        Checked::by(&checks(&file, &[])?)?.is_well("files", "modes");
+    }
+    let answer = checks(&file, &["--rabbit-url", &url])?;
+    let shown = ("files", "command line");
+    let checked = Checked::by(&answer)?;
+    checked.finds(shown, "warning", "rabbitmq.url on the command line", "a credential of systemd");
+    assert!(!String::from_utf8_lossy(&answer.stdout).contains("guest:guest"), "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_directory_that_cannot_be_written_is_named() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let directory = tempfile::tempdir()?;
+    let logs = ("files", "log directory");
+    let at = |path: &Path| scene.clone().with("log.directory", path.display().to_string());
+
+    let file = directory.path().join("file");
+    fs::write(&file, "")?;
+    Checked::of(&at(&file))?.finds(logs, "fault", "is no directory", "set log.directory");
+    Checked::of(&at(&file.join("logs")))?.finds(logs, "fault", "Not a directory", "install -d");
+
+    let new = directory.path().join("new");
+    let checked = Checked::of(&at(&new))?;
+    checked.is_well("files", "log directory");
+    assert_eq!(checked.all("files", "log disk").len(), 1);
+    assert!(!new.exists());
+    Ok(())
+}
+
+#[test]
+fn a_wrong_configuration_is_said_and_nothing_else_is_looked_at() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("config.toml");
+    fs::write(&file, "[rabbitmq]\nqueu = \"x\"\n")?;
+    let answer = checks(&file, &[])?;
+    answer.refuses(78, "queu");
+    assert_eq!(checks(&file, &["--no-such-flag"])?.status, 2);
+    Ok(())
+}
