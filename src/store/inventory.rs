@@ -68,6 +68,16 @@ pub struct ExpiredPartition {
 pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partition>, Fault> {
     let timeout = if counted { COUNTING } else { settings.statement_timeout };
     let mut link = Link::open(settings, timeout).await?;
+    let partitions = partitions_seen(&mut link, counted).await;
+    link.close().await;
+    partitions
+}
+
+/// The same on a connection that is there.
+pub(super) async fn partitions_seen(
+    link: &mut Link,
+    counted: bool,
+) -> Result<Vec<Partition>, Fault> {
     let query = sqlx::query_as(
         "with counted as (
              select e.tableoid as oid, count(*) as rows from audit.events e where $1 group by e.tableoid
@@ -87,7 +97,6 @@ pub async fn partitions(settings: &Settings, counted: bool) -> Result<Vec<Partit
     .bind(counted);
     type Row = (String, OffsetDateTime, OffsetDateTime, i32, Option<i64>, i64, i64);
     let rows: Vec<Row> = answered(link.patience, query.fetch_all(&mut link.connection)).await?;
-    link.close().await;
     let partition = |(name, from, to, presence, rows, table_bytes, index_bytes)| Partition {
         name,
         from,

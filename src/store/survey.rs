@@ -17,7 +17,8 @@ pub use rights::{ForeignRight, LooseIndex, Right};
 pub use server::{Role, Server, Setting};
 
 use super::{
-    Fault, MigrationError, Settings, Step,
+    Fault, MigrationError, Partition, Settings, Step,
+    inventory::partitions_seen,
     link::{Link, SLACK, answered},
     migrations::steps_missing,
 };
@@ -122,6 +123,14 @@ impl Survey {
                 Ok(SchemaState::Foreign(foreign.to_string()))
             }
         }
+    }
+
+    /// The partitions, oldest first, their rows estimated.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or has another schema.
+    pub async fn partitions(&mut self) -> Result<Vec<Partition>, Fault> {
+        partitions_seen(&mut self.link, false).await
     }
 
     /// By how much the database's clock is ahead of this machine's, in seconds; and by how much that may be wrong, which

@@ -5,11 +5,11 @@ use super::{
         Setup,
         finding::Finding,
         network::{Server, plain_text, stays_here},
-        shell::{identifier, word},
+        shell::identifier,
     },
     AREA,
 };
-use crate::store::{DatabaseAddress, Stage, Survey, Unopened};
+use crate::store::{DatabaseAddress, Fault, Stage, Survey, Unopened};
 
 /// Connects, and whether the server is on this machine; none where something is in the way.
 pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
@@ -40,9 +40,11 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey
             Some((survey, here))
         }
         Err(unopened) => {
-            findings.push(refused(&place, &unopened));
+            let finding = refused(&place, &unopened);
+            let check = finding.check;
+            findings.push(finding);
             if unopened.stage != Stage::Database {
-                findings.push(Finding::skipped(AREA, "database", "login"));
+                findings.push(Finding::skipped(AREA, "database", check));
             }
             None
         }
@@ -124,11 +126,21 @@ fn refused(place: &DatabaseAddress, unopened: &Unopened) -> Finding {
                 )),
             }
         }
-        Stage::Room => Finding::fault(AREA, "login", fault.to_string())
-            .advise("end connections that nobody needs, or raise the limit that it names")
-            .command("SELECT usename, datname, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;")
-            .command(format!("ALTER ROLE {} CONNECTION LIMIT -1;", identifier(user)))
-            .command("ALTER SYSTEM SET max_connections = 200;  -- and restart")
-            .command(format!("psql -c '\\l+' {}", word(database))),
+        Stage::Room => full(place, fault),
     }
+}
+
+/// Somebody's limit is reached: the server's, the database's, or the role's.
+fn full(place: &DatabaseAddress, fault: &Fault) -> Finding {
+    let command = if fault.message.contains("for role") {
+        format!("ALTER ROLE {} CONNECTION LIMIT -1;", identifier(&place.user))
+    } else if fault.message.contains("for database") {
+        format!("ALTER DATABASE {} CONNECTION LIMIT -1;", identifier(&place.database))
+    } else {
+        "ALTER SYSTEM SET max_connections = 200;  -- and restart".to_owned()
+    };
+    Finding::fault(AREA, "login", fault.to_string())
+        .advise("end connections that nobody needs, which this shows, or raise the limit:")
+        .command("SELECT usename, datname, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC;")
+        .command(command)
 }

@@ -10,9 +10,7 @@ use super::{
 };
 use crate::{
     event::{now, rfc3339},
-    store::{
-        self, Fault, ForeignRight, Partition, Presence, Right, Role, SchemaState, Server, Survey,
-    },
+    store::{Fault, ForeignRight, Partition, Presence, Right, Role, SchemaState, Server, Survey},
 };
 
 /// Names of one kind that are written out.
@@ -46,17 +44,8 @@ pub async fn check(
     findings.push(rights(&survey.rights_lacked().await?, role));
     findings.push(history(&survey.rights_over_history().await?, role));
     findings.push(others(&survey.rights_of_others().await?));
-    // The other questions need a server that will do.
-    if server.encoding == "UTF8" {
-        findings.push(match store::partitions(&setup.store, false).await {
-            Ok(partitions) => list(setup, &partitions),
-            Err(fault) => Finding::unknown(AREA, "partitions", fault.to_string()),
-        });
-        findings.push(indexes(survey).await?);
-    } else {
-        let skipped = ["partitions", "indexes"];
-        findings.extend(skipped.map(|check| Finding::skipped(AREA, check, "encoding")));
-    }
+    findings.push(list(setup, &survey.partitions().await?));
+    findings.push(indexes(survey).await?);
     Ok(findings)
 }
 

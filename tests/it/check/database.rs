@@ -24,6 +24,16 @@ async fn who_may_not_log_in_is_told_from_a_database_that_is_not_there() -> Resul
     assert_eq!(checked.all("postgresql", "schema")[0]["verdict"], "skipped");
     checked.is_well("rabbitmq", "bindings");
 
+    // The server has no certificate.
+    let secured = Checked::of(&at(format!("{url}?sslmode=require")))?;
+    secured.finds(("postgresql", "tls"), "fault", "TLS", "set sslmode");
+    house.sql(&format!("alter role {user} connection limit 0")).await?;
+    let limit = format!("ALTER ROLE {user} CONNECTION LIMIT -1;");
+    let full = Checked::of(&house.scene)?;
+    let commands = full.finds(("postgresql", "login"), "fault", "too many connections", &limit);
+    house.runs(&commands).await?;
+    Checked::of(&house.scene)?.is_well("postgresql", "login");
+
     let other = format!("{name}_other");
     let elsewhere = at(house.bed.postgres.url(&other).replace("postgres@", &format!("{user}@")));
     let database = ("postgresql", "database");

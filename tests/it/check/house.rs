@@ -130,7 +130,9 @@ impl House {
             lines.join("\n")
         };
         let rows = "select (select count(*) from audit.partitions), (select count(*) from audit.runs),
-                           (select count(*) from audit.access_log), pg_current_xact_id()::text::int8 > 0";
+                           (select count(*) from audit.access_log), (select count(*) from audit.coverage_changes),
+                           (select count(*) from audit.retention_clock), (select count(*) from audit.schema_migrations),
+                           (select count(*) from pg_class), (select string_agg(relacl::text, ' ' order by oid) from pg_class)";
         Ok(vec![
             mine(amqp.ctl(&["list_queues", "name", "arguments", "messages"]).await?),
             mine(amqp.ctl(&["list_exchanges", "name", "type"]).await?),
