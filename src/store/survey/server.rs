@@ -91,7 +91,8 @@ pub(super) async fn settings(connection: &mut PgConnection) -> Result<Vec<Settin
 }
 
 impl Survey {
-    /// What the server is.
+    /// What the server is. Of others' connections an ordinary role sees neither the type nor the state, but whose they are and
+    /// to which database: those with both are clients.
     ///
     /// # Errors
     /// The database cannot be asked.
@@ -107,10 +108,10 @@ impl Survey {
                     current_setting('max_connections')::int4
                         - current_setting('superuser_reserved_connections')::int4
                         - coalesce(current_setting('reserved_connections', true), '0')::int4 as room,
-                    (select count(*) from pg_stat_activity a where a.backend_type = 'client backend')::int4 as taken,
+                    (select count(*) from pg_stat_activity a where a.datid is not null and a.usesysid is not null)::int4 as taken,
                     d.datconnlimit as database_limit,
                     (select count(*) from pg_stat_activity a
-                      where a.backend_type = 'client backend' and a.datid = d.oid)::int4 as database_taken
+                      where a.datid = d.oid and a.usesysid is not null)::int4 as database_taken
                from pg_database d where d.datname = current_database()",
         );
         let link = &mut self.link;
@@ -127,7 +128,7 @@ impl Survey {
                     r.rolcreatedb as creates_databases, r.rolreplication as replicates,
                     r.rolbypassrls as bypasses_row_security, r.rolconnlimit as limit,
                     (select count(*) from pg_stat_activity a
-                      where a.backend_type = 'client backend' and a.usesysid = r.oid)::int4 as taken,
+                      where a.datid is not null and a.usesysid = r.oid)::int4 as taken,
                     has_database_privilege(current_database(), 'create') as may_create,
                     (select n.nspowner::regrole::text from pg_namespace n where n.nspname = 'audit') as schema_owner,
                     coalesce((select pg_has_role(n.nspowner, 'member') from pg_namespace n where n.nspname = 'audit'), false)

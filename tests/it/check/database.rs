@@ -102,6 +102,21 @@ async fn what_a_role_is_set_to_or_is_too_much_is_named_and_mended() -> Result<()
         let mended = Checked::of(&house.scene)?;
         assert_eq!((mended.status, mended.bad()), (0, Vec::new()), "{broken}");
     }
+    // What others take counts, which an ordinary role sees little of.
+    let name = &house.root.name;
+    house.sql(&format!("alter database {name} connection limit 6")).await?;
+    Checked::of(&house.scene)?.is_well("postgresql", "connections");
+    let others = [house.root.sql().await?, house.root.sql().await?, house.root.sql().await?];
+    let connections = ("postgresql", "connections");
+    let commands = Checked::of(&house.scene)?.finds(
+        connections,
+        "warning",
+        "the database takes 6, and",
+        &format!("ALTER DATABASE {name} CONNECTION LIMIT -1;"),
+    );
+    house.runs(&commands).await?;
+    Checked::of(&house.scene)?.is_well("postgresql", "connections");
+    drop(others);
     // A superuser is told of another role.
     house.sql(&format!("alter role {user} superuser")).await?;
     let checked = Checked::of(&house.scene)?;
