@@ -1,4 +1,4 @@
-//! Installs the servers where they are missing.
+//! Installs the servers, and what else the tests need of the distribution, where they are missing.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::{postgres, prometheus, rabbitmq};
 
-/// A server that the testbed needs, as the distribution packages it.
+/// What the tests need, as the distribution packages it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Package {
     /// `rabbitmq-server`, with the Erlang it runs on.
@@ -17,6 +17,8 @@ pub enum Package {
     Postgres,
     /// `prometheus`, with its `promtool`.
     Prometheus,
+    /// `systemd`, for what `systemd-analyze` says of a unit; it need not run.
+    Systemd,
 }
 
 impl Package {
@@ -27,6 +29,7 @@ impl Package {
             Self::RabbitMq => "rabbitmq-server",
             Self::Postgres => "postgresql",
             Self::Prometheus => "prometheus",
+            Self::Systemd => "systemd",
         }
     }
 
@@ -36,10 +39,11 @@ impl Package {
             Self::RabbitMq => Some(rabbitmq::ROOT_VARIABLE),
             Self::Postgres => Some(postgres::BIN_VARIABLE),
             Self::Prometheus => None,
+            Self::Systemd => None,
         }
     }
 
-    /// Whether the server's programs are there, or another installation was named.
+    /// Whether its programs are there, or another installation was named.
     ///
     /// A named one is never installed; if it is wrong, starting it says so.
     #[must_use]
@@ -49,6 +53,7 @@ impl Package {
                 Self::RabbitMq => rabbitmq::is_installed(),
                 Self::Postgres => postgres::is_installed(),
                 Self::Prometheus => prometheus::is_installed(),
+                Self::Systemd => on_path("systemd-analyze"),
             }
     }
 }
@@ -96,7 +101,7 @@ pub async fn ensure_installed(packages: &[Package]) -> Result<()> {
     }
     if let Some(package) = missing.iter().find(|package| !package.is_present()) {
         bail!(
-            "{} was installed, but its server is not where it is expected. {by_hand}",
+            "{} was installed, but its program is not where it is expected. {by_hand}",
             package.name()
         );
     }
@@ -115,6 +120,7 @@ fn by_hand(missing: &[Package]) -> String {
             postgres::BIN_VARIABLE
         ),
         Package::Prometheus => "Install Prometheus with its promtool into /usr/bin.".to_owned(),
+        Package::Systemd => "Install systemd, of which systemd-analyze is wanted.".to_owned(),
     });
     each.collect::<Vec<_>>().join(" ")
 }

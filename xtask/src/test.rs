@@ -21,10 +21,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// Installs the servers where they are missing, runs the tests, and ends as they did.
+    /// Installs what the tests need where it is missing, runs the tests, and ends as they did.
     pub fn run(self) -> Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(
-            ensure_installed(&[Package::RabbitMq, Package::Postgres, Package::Prometheus]),
+            ensure_installed(&[
+                Package::RabbitMq,
+                Package::Postgres,
+                Package::Prometheus,
+                Package::Systemd,
+            ]),
         )?;
         let mut child = cargo::command()
             // One failure is not to hide what the other binaries would have said.
