@@ -29,6 +29,7 @@ mod rabbitmq;
 mod reconnect;
 mod retention;
 mod secret;
+mod secret_file;
 mod secrets;
 mod shutdown;
 mod storage;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::secret_file::SUFFIX;
 use super::{
     access_log, envelope, http, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown,
     storage,
@@ -59,6 +60,14 @@ impl Key {
         self.path.split_once('.').unwrap_or(("", self.path))
     }
 
+    /// What may stand in its section for it: its own name, and for a secret that of the file that holds it.
+    pub(super) fn names(&self) -> impl Iterator<Item = String> {
+        let name = self.parts().1;
+        [Some(name.to_owned()), self.secret.then(|| format!("{name}{SUFFIX}"))]
+            .into_iter()
+            .flatten()
+    }
+
     /// What is allowed, for people.
     pub(super) fn allowed(&self) -> String {
         match self.kind {
@@ -100,6 +109,11 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
 /// The key of this path.
 pub(super) fn find(path: &str) -> Option<&'static Key> {
     all().find(|key| key.path == path)
+}
+
+/// The secret whose file this path names.
+pub(super) fn of_file(path: &str) -> Option<&'static Key> {
+    find(path.strip_suffix(SUFFIX)?).filter(|key| key.secret)
 }
 
 /// Whether a section has this name.

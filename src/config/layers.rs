@@ -11,6 +11,7 @@ use super::file::{Unread, place, read};
 use super::flags::{Assignment, Flags};
 use super::key::{self, Key, Kind};
 use super::problem::Problem;
+use super::secret_file::{Found, SecretFiles, not_a_file};
 use super::{DEFAULTS, Environment};
 
 /// Variables of this daemon: `BLOODBANK_AUDIT__SECTION__KEY`.
@@ -27,23 +28,32 @@ const SHARED: &[(&str, &str)] = &[
 pub(super) struct Layers {
     pub figment: Figment,
     pub problems: Vec<Problem>,
+    secret_files: SecretFiles,
 }
 
 /// Every layer, lowest first.
 pub(super) fn gather(flags: &Flags, environment: &Environment) -> Layers {
-    let mut layers = Layers { figment: Figment::new(), problems: Vec::new() };
+    let mut layers = Layers {
+        figment: Figment::new(),
+        problems: Vec::new(),
+        secret_files: SecretFiles::default(),
+    };
     layers.toml("default", DEFAULTS);
+    layers.secret_files.next_layer();
     layers.file(flags, environment);
     if let Some(path) = &environment.dotenv {
         layers.dotenv(path);
     }
     layers.environment(environment);
     if let Some(directory) = &environment.credentials {
+        layers.secret_files.next_layer();
         layers.credentials(directory);
     }
+    layers.secret_files.next_layer();
     for assignment in &flags.values {
         layers.flag(assignment);
     }
+    layers.read_secret_files();
     layers
 }
 
@@ -160,11 +170,13 @@ impl Layers {
 
     /// The variables of one place: those that services share first, so that the daemon's own win.
     fn variables(&mut self, place: &str, variables: BTreeMap<&OsStr, &OsStr>) {
+        self.secret_files.next_layer();
         for (name, path) in SHARED {
             if let Some(value) = variables.get(OsStr::new(name)) {
                 self.variable(place, name, path, value);
             }
         }
+        self.secret_files.next_layer();
         for (name, value) in variables {
             let name = name.to_string_lossy();
             if let Some(path) = name.strip_prefix(PREFIX) {
@@ -209,18 +221,53 @@ impl Layers {
     fn text(&mut self, source: &str, path: &str, text: &str) {
         match key::find(path) {
             Some(key) => self.value(source, path, typed(key, text)),
-            None => self.unknown(path, source),
+            None => self.value(source, path, text.into()),
         }
     }
 
     fn value(&mut self, source: &str, path: &str, value: Value) {
         let Some(key) = key::find(path) else {
-            return self.unknown(path, source);
+            return match key::of_file(path) {
+                Some(key) => self.secret_file(source, key, &value),
+                None => self.unknown(path, source),
+            };
         };
         let value = match value {
             Value::String(_, text) if key.optional && text.is_empty() => absent(),
             value => value,
         };
+        if key.secret {
+            if matches!(value, Value::Empty(..)) {
+                self.secret_files.unset(key);
+            } else {
+                self.problems.extend(self.secret_files.value(key, source).err());
+            }
+        }
+        self.merge(source, key, value);
+    }
+
+    /// A key that names the file of a secret.
+    fn secret_file(&mut self, source: &str, key: &'static Key, value: &Value) {
+        let problem = match value.as_str() {
+            Some("") => return self.secret_files.unset_file(key),
+            Some(path) if path.starts_with('/') => self.secret_files.file(key, source, path).err(),
+            // Not quoted: it may be the secret itself.
+            Some(_) => Some(not_a_file(key, "it does not begin with /", source)),
+            None => Some(not_a_file(key, "it is not a string", source)),
+        };
+        self.problems.extend(problem);
+    }
+
+    fn read_secret_files(&mut self) {
+        for read in std::mem::take(&mut self.secret_files).read() {
+            match read {
+                Ok(Found { key, source, text }) => self.merge(&source, key, text.into()),
+                Err(problem) => self.problems.push(problem),
+            }
+        }
+    }
+
+    fn merge(&mut self, source: &str, key: &'static Key, value: Value) {
         let figment = std::mem::take(&mut self.figment);
         self.figment = figment.merge(One { source: source.to_owned(), key, value });
     }
@@ -230,13 +277,9 @@ impl Layers {
             key::suggest(path).map_or(String::new(), |known| format!(" (did you mean `{known}`?)"));
         let section = path.split('.').next().unwrap_or_default();
         let allowed: Vec<_> = if key::is_section(section) {
-            key::all()
-                .map(Key::parts)
-                .filter(|(of, _)| *of == section)
-                .map(|(_, name)| name)
-                .collect()
+            key::all().filter(|key| key.parts().0 == section).flat_map(Key::names).collect()
         } else {
-            let mut sections: Vec<_> = key::all().map(|key| key.parts().0).collect();
+            let mut sections: Vec<_> = key::all().map(|key| key.parts().0.to_owned()).collect();
             sections.dedup();
             sections
         };

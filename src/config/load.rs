@@ -34,7 +34,7 @@ impl Config {
     /// All problems at once: unknown keys of every layer, and of the values that would take effect the
     /// impossible ones, each with its key, its source and what is allowed.
     pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigError> {
-        let Layers { mut figment, mut problems } = gather(flags, environment);
+        let Layers { mut figment, mut problems, .. } = gather(flags, environment);
         let of_layers = problems.len();
         // Figment merges anew for each question.
         let merged = figment.extract::<Value>().ok();

@@ -182,7 +182,7 @@ fn an_unknown_key_in_every_layer_with_what_was_meant() {
         &[
             "the configuration has 7 problems:",
             "\n  top: unknown section; allowed: rabbitmq, postgres, ingest,",
-            "\n  rabbitmq.quue: unknown key (did you mean `rabbitmq.queue`?); allowed: url, management_url,",
+            "\n  rabbitmq.quue: unknown key (did you mean `rabbitmq.queue`?); allowed: url, url_file, management_url,",
             "\n  rabbit: unknown section (did you mean `rabbitmq`?)",
             "(from file DIR/given.toml)",
             "\n  ingest.prefecth: unknown key (did you mean `ingest.prefetch`?)",

@@ -66,6 +66,7 @@ fn the_password_of_a_url_is_never_shown() {
         hides(&Given::nothing().flag("--rabbit-url", "rabbitmq.url", &url), &url);
         hides(&Given::nothing().set(&format!("postgres.url={url}")), &url);
         hides(&Given::nothing().set(&format!("rabbitmq.management_url={url}")), &url);
+        hides(&Given::nothing().set(&format!("postgres.url_file={url}")), &url);
         hides(&Given::nothing().dotenv(format!("RABBIT_URL={url}\n")), &url);
         hides(&Given::nothing().file(format!("[rabbitmq]\nurl = {url:?}\n")), &url);
         // Not even TOML, and the line holds the password.
