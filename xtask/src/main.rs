@@ -1,5 +1,5 @@
 //! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `bench`,
-//! `memory`.
+//! `memory`, `package`.
 
 mod bench;
 mod cargo;
@@ -11,6 +11,7 @@ mod latency;
 mod lint;
 mod live;
 mod memory;
+mod package;
 mod samples;
 mod screen;
 mod soak;
@@ -42,6 +43,8 @@ enum Word {
     Bench(bench::Options),
     /// Show that the daemon's memory stays in its bounds: 8 GB of large bodies, a million small ones
     Memory(memory::Options),
+    /// Make a Debian package, and a tarball with a static program
+    Package(package::Options),
     /// Run every test, on private servers
     Test(test::Options),
     /// Check format, clippy and documentation, with warnings denied
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Word::Soak(options) => options.run(),
         Word::Bench(options) => options.run(),
         Word::Memory(options) => options.run(),
+        Word::Package(options) => options.run(),
         Word::Test(options) => options.run(),
         Word::Lint(options) => options.run(),
     };
