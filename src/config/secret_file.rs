@@ -10,6 +10,14 @@ use super::problem::Problem;
 /// What the name of a secret's key ends with where a file holds the value.
 pub(super) const SUFFIX: &str = "_file";
 
+/// What stands in the name of a source between the file and who names it.
+const NAMED: &str = ", which ";
+
+/// The file that holds a value, by the name of its source; none where no key names one.
+pub(super) fn path_of(source: &str) -> Option<&Path> {
+    source.rsplit_once(NAMED).map(|(path, _)| Path::new(path))
+}
+
 /// Which layer gave each secret last, and whether by a file. A file is read when no layer above it gives the value:
 /// one that does not count need not be there.
 #[derive(Default)]
@@ -99,7 +107,7 @@ impl SecretFiles {
             let said = match read(Path::new(&path)) {
                 Ok(text) if text.trim_end().is_empty() => "the file is empty".to_owned(),
                 Ok(text) => {
-                    let source = format!("{path}, which {source} names");
+                    let source = format!("{path}{NAMED}{source} names");
                     return Some(Ok(Found { key, source, text: text.trim_end().to_owned() }));
                 }
                 Err(unread) => unread.to_string(),

@@ -7,7 +7,7 @@ use std::{
 
 use url::Url;
 
-use super::{Environment, Loaded, key};
+use super::{Environment, Loaded, key, secret_file};
 
 /// Where passwords stand that others may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +28,8 @@ impl Loaded {
             let name = &*metadata.name;
             let file = if let Some(path) = name.strip_prefix("file ") {
                 Some(PathBuf::from(path))
+            } else if let Some(path) = secret_file::path_of(name) {
+                Some(path.to_owned())
             } else if name == ".env" {
                 environment.dotenv.clone()
             } else if name.starts_with("credential ") {

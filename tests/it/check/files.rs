@@ -52,6 +52,15 @@ async fn passwords_that_others_can_read_are_named_and_mended() -> Result<()> {
         ensure!(Command::new("sh").args(["-c", &commands[0]]).status()?.success());
         Checked::by(&checks(&file, &[])?)?.is_well("files", "modes");
     }
+    // A file of its own that a key names holds it no safer.
+    let apart = directory.path().join("broker");
+    fs::write(&apart, &url)?;
+    fs::set_permissions(&apart, fs::Permissions::from_mode(0o644))?;
+    let named = format!("rabbitmq.url_file={}", apart.display());
+    let checked = Checked::by(&checks(Path::new("/dev/null"), &["--set", &named])?)?;
+    let commands =
+        checked.finds(modes, "warning", "every user of this machine can read", "chmod o-rwx");
+    assert!(commands[0].contains(&*apart.display().to_string()), "{commands:?}");
     let answer = checks(&file, &["--rabbit-url", &url])?;
     let shown = ("files", "command line");
     let checked = Checked::by(&answer)?;
