@@ -140,10 +140,13 @@ async fn installed_upgraded_removed_and_purged_it_leaves_what_it_should() -> Res
 
     machine.run("dpkg -P bloodbank-audit")?;
     assert_eq!(machine.has(ALL)?, [""; 0]);
-    assert_eq!(
-        machine.has(&["/etc/bloodbank-audit", "/var/log/neighbour"])?,
-        ["/var/log/neighbour"]
-    );
+    // What others put there is theirs.
+    let others = ["/etc/bloodbank-audit/orders.toml", "/var/log/neighbour"];
+    assert_eq!(machine.has(&others)?, others);
+    machine.run("rm /etc/bloodbank-audit/orders.toml")?;
+    install(&second)?;
+    machine.run("dpkg -P bloodbank-audit")?;
+    assert_eq!(machine.has(&["/etc/bloodbank-audit"])?, [""; 0]);
     machine.run("id bloodbank-audit")?;
     // Nothing of it was here.
     assert!(!Path::new("/var/log/neighbour").exists());
