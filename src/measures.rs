@@ -35,8 +35,8 @@ const COMMITS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 /// From an idle bus to a backlog of a week.
 const AGES: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0, 600.0, 3600.0, 86400.0,
-    604_800.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 10.0, 60.0, 300.0, 600.0, 3600.0,
+    86400.0, 604_800.0,
 ];
 /// Up to the largest batch that can be configured.
 const BATCHES: &[f64] =
@@ -61,14 +61,15 @@ use Kind::{Counter, Gauge, Histogram};
 
 measures! {
     BUILD = "bloodbank_audit_build_info", Gauge, Count, ["version", "instance"], "Always 1; its labels tell which program of which daemon this is";
-    READY = "bloodbank_audit_ready", Gauge, Count, [], "1 while it consumes and can store, as /readyz says; otherwise 0";
+    READY = "bloodbank_audit_ready", Gauge, Count, [], "1 while it consumes, can store and the exchange is there, as /readyz says; otherwise 0";
     STATE = "bloodbank_audit_state", Gauge, Count, ["state"], "1 for the state that the daemon is in, 0 for the others";
     STATE_SINCE = "bloodbank_audit_state_start_time_seconds", Gauge, Seconds, [], "Since when it has been in that state, in Unix time";
-    STUCK = "bloodbank_audit_stuck_seconds", Gauge, Seconds, [], "For how long the stage of the pipeline that is slowest to get on has been at one thing; 0 where none is late";
-    CONNECTED = "bloodbank_audit_connected", Gauge, Count, ["side"], "1 while that side (broker, postgres) can be used; 0 while it cannot, or has not been reached yet";
+    STUCK = "bloodbank_audit_stuck_seconds", Gauge, Seconds, [], "For how long the latest stage of the pipeline has been at one thing; 0 where none is late";
+    CONNECTED = "bloodbank_audit_connected", Gauge, Count, ["side"], "1 where that side (broker, postgres) could be used when it was tried last; 0 where not, or where it was not tried yet: the broker is not while PostgreSQL is away";
     CONNECTED_SINCE = "bloodbank_audit_connected_start_time_seconds", Gauge, Seconds, ["side"], "Since when that is so, in Unix time";
-    CONNECTIONS = "bloodbank_audit_connections_total", Counter, Count, ["side"], "How often that side came to be usable: one is the start, each further one a reconnection";
+    CONNECTIONS = "bloodbank_audit_connections_total", Counter, Count, ["side"], "How often that side came to be usable: one is the start, each further one follows an outage";
     FAILURES = "bloodbank_audit_failures_total", Counter, Count, ["side", "cause"], "Failed attempts to use that side: of the broker unreachable, refused or lost (a session ended); of PostgreSQL the SQLSTATE, or unreachable";
+    UNBOUND = "bloodbank_audit_unbound_total", Counter, Count, [], "How often the exchange was found missing on the broker: what was published meanwhile was not routed to the queue";
     DELIVERIES = "bloodbank_audit_deliveries_total", Counter, Count, [], "Deliveries taken from the broker, those that came again included";
     DELIVERED_BYTES = "bloodbank_audit_delivered_bytes_total", Counter, Bytes, [], "Bytes of their bodies";
     REDELIVERED = "bloodbank_audit_redelivered_total", Counter, Count, [], "Deliveries that came before, by the broker's word";

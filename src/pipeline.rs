@@ -127,7 +127,7 @@ where
     let (receipts, issued) = mpsc::channel(64);
     let lost = source.ended();
     let hand = Arc::new(Hand::default());
-    tally.follow(&hand);
+    tally.follow(&hand, window.width());
     let _rest = pulse::Rest(&pulse);
 
     let mut stages = JoinSet::new();

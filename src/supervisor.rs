@@ -94,8 +94,7 @@ pub async fn run(
 ) -> Result<Finished, Failure> {
     let grace = end_of_grace(stop.clone(), settings.grace);
     let coverage = board.coverage();
-    let run = board.run().clone();
-    let keeper = Keeper::new(&settings.store, coverage, run, &settings.rules.backoff);
+    let keeper = Keeper::new(&settings.store, board, &settings.rules.backoff);
     let serve = async {
         let result = tokio::select! {
             result = serve(&settings, &stop, board) => result,

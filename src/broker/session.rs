@@ -83,6 +83,8 @@ impl Session {
                 },
                 _ => fault,
             })?;
+            // It was asked before this consumer was there.
+            let depths = Depths { consumers: depths.consumers.saturating_add(1), ..depths };
             Ok((channel, consumer, depths))
         };
         match timeout(settings.connect_timeout, consuming).await {

@@ -70,13 +70,16 @@ impl Options {
         }
         let record = supervisor::run(settings, stop, &manager, &board);
         let result = match config.http.listen {
-            Some(listen) => {
-                let exporter = Exporter::install()?;
-                tokio::select! {
+            Some(listen) => match Exporter::install() {
+                Ok(exporter) => tokio::select! {
                     result = record => result,
                     never = http::serve(listen, board.clone(), exporter) => match never {},
+                },
+                Err(error) => {
+                    tracing::error!(%error, "nothing is served at http.listen: events are recorded all the same");
+                    record.await
                 }
-            }
+            },
             None => record.await,
         };
         drop(listener);

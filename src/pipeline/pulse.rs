@@ -79,14 +79,16 @@ impl Pulse {
         AtWork { pulse: self, stage }
     }
 
-    /// A stage that has had something to do for longer than `limit` without a sign of life, and for how long.
+    /// The stage that has had something to do for longest without a sign of life, where that is longer than `limit`, and for how
+    /// long.
     pub fn stuck(&self, limit: Duration) -> Option<(Stage, Duration)> {
         let now = self.now();
         let still = |stage: &Stage| match self.sign(*stage).load(Ordering::Acquire) {
             0 => Duration::ZERO,
             sign => Duration::from_millis(now.saturating_sub(sign)),
         };
-        Stage::ALL.iter().map(|stage| (*stage, still(stage))).find(|(_, still)| *still > limit)
+        let late = Stage::ALL.iter().map(|stage| (*stage, still(stage)));
+        late.filter(|(_, still)| *still > limit).max_by_key(|(_, still)| *still)
     }
 
     fn sign(&self, stage: Stage) -> &AtomicU64 {

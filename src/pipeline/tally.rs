@@ -107,7 +107,8 @@ impl Tally {
     }
 
     /// From now on what is in this hand is what is in hand.
-    pub(super) fn follow(&self, hand: &Arc<Hand>) {
+    pub(super) fn follow(&self, hand: &Arc<Hand>, prefetch: u16) {
+        self.prefetch.store(prefetch, Ordering::Relaxed);
         *self.hand.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(hand);
     }
 

@@ -1,5 +1,6 @@
 //! What runs beside a pipeline: the watch over the topology and the ear for alarms, and what they say.
 
+use metrics::counter;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -8,6 +9,7 @@ use super::{board::Board, coverage::Coverage};
 use crate::{
     broker::{Alarm, Alarms, Change, SessionHandle, Watch},
     event::{now, rfc3339},
+    measures::UNBOUND,
 };
 
 /// What was said of alarms, from session to session.
@@ -77,6 +79,7 @@ async fn report(mut watch: Watch<'_>, coverage: &Coverage, done: &CancellationTo
     while let Some(change) = watch.change(done).await {
         match &change {
             Change::Missing { what, since } => {
+                counter!(UNBOUND).increment(1);
                 coverage.note_unbound(format!("{what} is missing on the broker"), *since);
             }
             Change::Restored { .. } => coverage.note_bound(),

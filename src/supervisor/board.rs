@@ -18,8 +18,11 @@ use crate::{
     broker::{self, Depths},
     event::now,
     pipeline::{Pulse, Tally},
-    store::{Fault, Partition, Presence, Run, State},
+    store::{Fault, Kind, Partition, Presence, Run, State},
 };
+
+/// The label of what does not answer.
+const UNREACHABLE: &str = "unreachable";
 
 /// How the daemon fares. Clones share it; putting down and reading waits for nobody.
 #[derive(Debug, Clone)]
@@ -89,8 +92,25 @@ impl Board {
     /// PostgreSQL cannot store.
     pub(super) fn postgres_away(&self, fault: &Fault) {
         self.0.coverage.note(State::Paused, fault);
-        let kind = fault.sqlstate.as_deref().unwrap_or("unreachable");
+        let kind = fault.sqlstate.as_deref().unwrap_or(UNREACHABLE);
         self.0.sides.away(Side::Postgres, kind, &fault.to_string());
+    }
+
+    /// The run's coverage was written. On an idle bus nothing else tries the database.
+    pub(super) fn heard(&self) {
+        // What the writer cannot do is not made up for by this.
+        let paused =
+            matches!(&*self.0.coverage.present().borrow(), Some(now) if now.state == State::Paused);
+        if !paused {
+            self.0.sides.there(Side::Postgres);
+        }
+    }
+
+    /// It could not be written, and the database was not there to say why.
+    pub(super) fn unheard(&self, fault: &Fault) {
+        if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() {
+            self.0.sides.away(Side::Postgres, UNREACHABLE, &fault.to_string());
+        }
     }
 
     /// A batch was committed.
@@ -110,7 +130,7 @@ impl Board {
     pub(super) fn broker_away(&self, fault: &broker::Fault) {
         self.0.coverage.note(State::Disconnected, fault);
         let kind = match fault.kind {
-            broker::Kind::Unreachable => "unreachable",
+            broker::Kind::Unreachable => UNREACHABLE,
             broker::Kind::Refused | broker::Kind::Clash => "refused",
             broker::Kind::LostConsuming { .. } => "lost",
         };
@@ -162,6 +182,7 @@ impl Board {
             None => (State::Starting, run.started_at, "the program was started".to_owned()),
         };
         let stuck = pulse.stuck(self.0.patience);
+        let postgres = sides.of(Side::Postgres);
         Status {
             version: env!("CARGO_PKG_VERSION"),
             instance: run.instance.clone(),
@@ -169,14 +190,14 @@ impl Board {
             exchange: run.exchange.clone(),
             queue_name: run.queue.clone(),
             started_at: run.started_at,
-            ready: state == State::Recording && stuck.is_none(),
+            ready: state == State::Recording && postgres.usable && stuck.is_none(),
             state,
             since,
             cause,
             stuck: stuck
                 .map(|(stage, still)| Stuck { stage: stage.name(), seconds: still.as_secs() }),
             broker: sides.of(Side::Broker),
-            postgres: sides.of(Side::Postgres),
+            postgres,
             counts: tally.counts(),
             committed_at: tally.committed_at(),
             in_hand: tally.in_hand(),

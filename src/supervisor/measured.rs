@@ -40,6 +40,8 @@ impl Status {
         ] {
             counter!(name).absolute(count);
         }
+        // It is counted where it happens, and there from the start.
+        counter!(UNBOUND).increment(0);
         gauge!(COMMITTED_AT).set(self.committed_at.map_or(0.0, unix));
         gauge!(UNACKED).set(of(self.in_hand.deliveries));
         gauge!(IN_HAND_BYTES).set(of(self.in_hand.bytes));

@@ -101,9 +101,12 @@ impl<'a> Upkeep<'a> {
         };
         let round = round.await;
         upkeep.close().await;
-        board.partitions(&store::partitions(self.store, false).await?);
         if matches!(round, Ok(Round::Done)) {
             board.looked_after();
+        }
+        match store::partitions(self.store, false).await {
+            Ok(partitions) => board.partitions(&partitions),
+            Err(cause) => debug!(%cause, "the partitions cannot be counted now"),
         }
         round
     }

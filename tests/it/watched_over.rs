@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path};
 
+use amqprs::channel::ExchangeDeleteArguments;
 use anyhow::{Context as _, Result, bail, ensure};
 use bloodbank_audit::{
     http::ask,
@@ -108,6 +109,14 @@ async fn it_tells_what_passed_through() -> Result<()> {
     assert_eq!(status["counts"]["events"], 21);
     assert_eq!(status["queue"]["dead_letters"], 1);
     assert_eq!(status["exchange"], scene.exchange());
+
+    // Made again at once, and yet what was published meanwhile passed by.
+    is_measured(address, "bloodbank_audit_unbound_total", 0.0).await?;
+    let (connection, channel) = scene.client().await?;
+    channel.exchange_delete(ExchangeDeleteArguments::new(&scene.exchange())).await?;
+    connection.close().await?;
+    is_measured(address, "bloodbank_audit_unbound_total", 1.0).await?;
+    answers(address, "/readyz", 200, "ready: ").await?;
 
     daemon.signal(Signal::SIGUSR1)?;
     daemon.says("SIGUSR1: how the daemon fares", 1).await?;
@@ -219,6 +228,14 @@ async fn it_tells_which_side_is_away_and_since_when() -> Result<()> {
     broker.set(Mode::Forward).await;
     answers(address, "/readyz", 200, "ready: ").await?;
     is_measured(address, "bloodbank_audit_connections_total{side=\"broker\"}", 2.0).await?;
+
+    // On an idle bus nothing is stored, and it is noticed all the same.
+    postgres.set(Mode::Refuse).await;
+    postgres.cut().await;
+    let said = answers(address, "/readyz", 503, "postgres: cannot be used since ").await?;
+    assert!(said.contains("not ready: recording since "), "{said}");
+    postgres.set(Mode::Forward).await;
+    answers(address, "/readyz", 200, "ready: ").await?;
 
     postgres.set(Mode::Refuse).await;
     postgres.cut().await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::Coverage;
+use super::{super::board::Board, Coverage};
 use crate::{
     backoff::Backoff,
     event::now,
@@ -23,6 +23,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// Writes the coverage of one run.
 pub(in crate::supervisor) struct Keeper<'a> {
     store: &'a store::Settings,
+    board: &'a Board,
     coverage: &'a Coverage,
     run: Run,
     backoff: Backoff,
@@ -34,14 +35,19 @@ pub(in crate::supervisor) struct Keeper<'a> {
 }
 
 impl<'a> Keeper<'a> {
-    pub fn new(
-        store: &'a store::Settings,
-        coverage: &'a Coverage,
-        run: Run,
-        backoff: &Backoff,
-    ) -> Keeper<'a> {
+    pub fn new(store: &'a store::Settings, board: &'a Board, backoff: &Backoff) -> Keeper<'a> {
         let backoff = backoff.clone().at_most(BEAT);
-        Keeper { store, coverage, run, backoff, log: None, unwritten: Vec::new(), others: true }
+        let (coverage, run) = (board.coverage(), board.run().clone());
+        Keeper {
+            store,
+            board,
+            coverage,
+            run,
+            backoff,
+            log: None,
+            unwritten: Vec::new(),
+            others: true,
+        }
     }
 
     /// Runs until the end is noted and written down, or cannot be within a short time.
@@ -80,6 +86,7 @@ impl<'a> Keeper<'a> {
             match self.write().await {
                 Ok(()) if last => break,
                 Ok(()) => {
+                    self.board.heard();
                     self.backoff.reset();
                     tokio::select! {
                         () = shared.noted.notified() => {}
@@ -89,6 +96,7 @@ impl<'a> Keeper<'a> {
                 }
                 Err(fault) => {
                     self.log = None;
+                    self.board.unheard(&fault);
                     let delay = self.backoff.next_delay();
                     self.say(&fault);
                     if last && fault.kind != Kind::Unavailable {
