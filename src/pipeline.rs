@@ -7,8 +7,10 @@ mod acknowledge;
 mod batch;
 mod hand;
 mod intake;
+mod order;
 mod pulse;
 mod receipt;
+mod settle;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -35,6 +37,8 @@ use crate::{
 };
 use hand::Hand;
 use intake::Intake;
+use timings::Timings;
+use write::Write;
 
 /// What a pipeline is told to do with deliveries.
 #[derive(Debug, Clone)]
@@ -145,19 +149,17 @@ where
     let acknowledge = acknowledge::run(acker, issued, Arc::clone(&pulse), lost.clone());
     let (lost_to_writer, pulse_of_writer) = (lost.clone(), Arc::clone(&pulse));
     let write = async move {
-        let mut writer = Box::new(writer);
-        let end = write::run(
-            writer.as_mut(),
-            arrived,
+        let stage = Write {
             receipts,
-            &rules,
-            &hand,
-            &tally,
-            &pulse_of_writer,
-            lost_to_writer,
-        )
-        .await;
-        Stage::Write(writer, end)
+            rules: &rules,
+            hand: &hand,
+            tally: &tally,
+            timings: Timings::default(),
+            pulse: &pulse_of_writer,
+            lost: lost_to_writer,
+        };
+        let (writer, end) = stage.run(writer, arrived).await;
+        Stage::Write(Box::new(writer), end)
     };
     let intake = async {
         let (window, end) = intake.run().await;

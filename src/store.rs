@@ -20,6 +20,7 @@ mod inventory;
 mod lane;
 mod link;
 mod migrations;
+mod numbers;
 mod partitions;
 mod read;
 mod rejections;

@@ -36,6 +36,17 @@ const PACE: Duration = Duration::from_millis(1);
 /// one of them.
 const BACKLOG: usize = 25;
 
+/// Which batch somebody has a use for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// One of whatever there is.
+    Any,
+    /// One that is as large as it may be.
+    Full,
+    /// None yet.
+    Nothing,
+}
+
 /// Makes batches of deliveries.
 pub(super) struct Gatherer<'a> {
     arrived: mpsc::Receiver<Delivery>,
@@ -55,7 +66,7 @@ impl<'a> Gatherer<'a> {
     }
 
     /// Waits for a delivery and takes those that have arrived with it. `None` when no more will come.
-    pub async fn gather(&mut self) -> Option<Batch> {
+    async fn gather(&mut self) -> Option<Batch> {
         if self.entries.is_empty() {
             let first = match self.later.take() {
                 Some(delivery) => delivery,
@@ -65,8 +76,22 @@ impl<'a> Gatherer<'a> {
         }
         self.enter_arrived();
         self.linger().await;
-        (self.size, self.closed) = (0, false);
-        Some(Batch::new(std::mem::take(&mut self.entries)))
+        Some(self.take())
+    }
+
+    /// Takes and understands what arrives, until there is a batch as it is wanted; `None` when no more will come. Where none is
+    /// wanted, or it will not be as large as wanted, for ever. May be dropped at any time unless any batch is wanted: what was taken
+    /// is kept.
+    pub async fn next(&mut self, wanted: Wanted) -> Option<Batch> {
+        if wanted == Wanted::Any {
+            return self.gather().await;
+        }
+        self.fill().await;
+        let Limits { events, bytes } = self.rules.limits;
+        if wanted == Wanted::Nothing || self.entries.len() < events && self.size < bytes {
+            return std::future::pending().await;
+        }
+        Some(self.take())
     }
 
     /// Takes and understands what arrives while `work` is waiting for the database.
@@ -74,12 +99,16 @@ impl<'a> Gatherer<'a> {
         tokio::select! {
             biased;
             done = work => done,
-            never = self.fill() => match never {},
+            never = self.fill_for_ever() => match never {},
         }
     }
 
-    /// May be dropped at any time: what was taken is kept.
-    async fn fill(&mut self) -> Infallible {
+    async fn fill_for_ever(&mut self) -> Infallible {
+        self.fill().await;
+        std::future::pending().await
+    }
+
+    async fn fill(&mut self) {
         if let Some(delivery) = self.later.take() {
             self.enter(delivery);
         }
@@ -90,7 +119,11 @@ impl<'a> Gatherer<'a> {
             self.enter_arrived();
             sleep(PACE).await;
         }
-        std::future::pending().await
+    }
+
+    fn take(&mut self) -> Batch {
+        (self.size, self.closed) = (0, false);
+        Batch::new(std::mem::take(&mut self.entries))
     }
 
     /// Waits for more as long as there is a backlog.
@@ -152,12 +185,6 @@ fn enter(mut delivery: Delivery, rules: &Rules) -> Entry {
     } else {
         Entry::Event(event)
     }
-}
-
-/// Splits into the first `at` entries and the rest.
-pub(super) fn split_at(mut entries: Vec<Entry>, at: usize) -> (Vec<Entry>, Vec<Entry>) {
-    let rest = entries.split_off(at);
-    (entries, rest)
 }
 
 #[cfg(test)]

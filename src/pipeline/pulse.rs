@@ -59,7 +59,8 @@ impl Pulse {
 
     /// The stage got on, or failed, and goes on.
     pub(super) fn beat(&self, stage: Stage) {
-        self.sign(stage).store(self.now(), Ordering::Release);
+        // Of two batches one may get on while the other waits for its next attempt.
+        self.sign(stage).fetch_max(self.now(), Ordering::AcqRel);
     }
 
     /// The stage will not get on for so long, and knows it.

@@ -1,26 +1,30 @@
-//! Write: commits batches, one at a time and in order, and issues receipts.
+//! Write: commits batches and issues receipts, in order.
+//!
+//! While a batch is committed the next one is gathered. Where a backlog fills it before that commit is answered, it is sent
+//! on a second connection: PostgreSQL works on it while the first waits for the disk, or for a standby. It is tried once ahead
+//! of its turn; everything else, its receipt first of all, waits for those before it.
 
 use std::{
     collections::VecDeque,
     time::{Duration, Instant},
 };
 
+use futures_util::{StreamExt, stream::FuturesOrdered};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use super::{
     Pulse, Rules, Tally,
-    batch::{Gatherer, split_at},
+    batch::Gatherer,
     hand::Hand,
+    order::{Order, Place},
     pulse::Stage,
     receipt::Receipt,
+    settle::{Settled, settle},
     timings::Timings,
-    verdict::{Verdict, verdict},
 };
 use crate::{
-    backoff::Backoff,
-    event::{Delivery, Reason, Rejection, now},
+    event::Delivery,
     store::{Append, Batch, Commit, Entry, Fault},
 };
 
@@ -34,42 +38,171 @@ pub(super) enum Ended {
     Held(Batch),
 }
 
-/// Runs until there are no more deliveries, or none that could still be acknowledged (`lost`). The error is a fault that
-/// somebody has to mend.
-#[expect(clippy::too_many_arguments, reason = "each is a part of its own")]
-pub(super) async fn run(
-    writer: &mut impl Append,
-    arrived: mpsc::Receiver<Delivery>,
-    receipts: mpsc::Sender<Receipt>,
-    rules: &Rules,
-    hand: &Hand,
-    tally: &Tally,
-    pulse: &Pulse,
-    lost: CancellationToken,
-) -> Result<Ended, Fault> {
-    let timings = Timings::default();
-    let mut gatherer = Gatherer::new(arrived, rules);
-    while let Some(batch) = gatherer.gather().await {
-        let mut waiting = VecDeque::from([batch]);
-        while let Some(batch) = waiting.pop_front() {
-            if lost.is_cancelled() {
-                return Ok(Ended::Done);
-            }
-            match gatherer.beside(settle(writer, batch, rules, pulse, &lost)).await? {
-                Settled::Committed { batch, commit, took } => {
-                    tally.count(&batch, &commit);
-                    timings.committed(&batch, took);
-                    hand.settle(batch.entries().iter().map(Entry::delivery));
-                    if hand.is_empty() {
-                        pulse.rest(Stage::Write);
-                        // What was taken meanwhile found the stage busy.
-                        if !hand.is_empty() {
-                            pulse.has_work(Stage::Write);
+/// The stage, and what it works with.
+pub(super) struct Write<'a> {
+    pub receipts: mpsc::Sender<Receipt>,
+    pub rules: &'a Rules,
+    pub hand: &'a Hand,
+    pub tally: &'a Tally,
+    pub timings: Timings,
+    pub pulse: &'a Pulse,
+    /// Nothing can be acknowledged any more.
+    pub lost: CancellationToken,
+}
+
+/// How a batch went through; where there is nothing to be said the stage goes on.
+type Through = Result<Option<Ended>, Fault>;
+
+/// What became of a batch by the time it is its turn.
+enum Done {
+    /// It is through, with all its receipts.
+    Settled(Through),
+    /// It was committed ahead of its turn and lacks its receipt.
+    Committed(Batch, Commit),
+    /// It was not; by a fault, unless it had to wait.
+    NotYet(Batch, Place, Option<Fault>),
+}
+
+/// What comes next for the stage.
+enum Next<W> {
+    /// A batch to send, or none where no more deliveries will come.
+    Gathered(W, Option<Batch>),
+    /// It is the turn of the first of the batches under way.
+    Turn(W, Done),
+}
+
+impl Write<'_> {
+    /// Runs until there are no more deliveries, or none that could still be acknowledged. The error is a fault that somebody
+    /// has to mend.
+    pub async fn run<W: Append>(
+        &self,
+        writer: W,
+        arrived: mpsc::Receiver<Delivery>,
+    ) -> (W, Result<Ended, Fault>) {
+        let mut gatherer = Gatherer::new(arrived, self.rules);
+        let mut order = Order::default();
+        let mut under_way = FuturesOrdered::new();
+        // The one used last is on top: as long as one batch is under way at a time, there is one connection.
+        let mut idle = vec![writer.beside(), writer];
+        loop {
+            let next = match idle.pop() {
+                Some(writer) => {
+                    let wanted = order.wanted(under_way.len());
+                    tokio::select! {
+                        biased;
+                        Some((freed, done)) = under_way.next() => {
+                            idle.push(writer);
+                            Next::Turn(freed, done)
+                        }
+                        batch = gatherer.next(wanted) => Next::Gathered(writer, batch),
+                    }
+                }
+                None => match gatherer.beside(under_way.next()).await {
+                    Some((freed, done)) => Next::Turn(freed, done),
+                    None => continue,
+                },
+            };
+            match next {
+                Next::Gathered(writer, None) => return (writer, Ok(Ended::Done)),
+                Next::Gathered(writer, Some(batch)) => {
+                    let place = order.place(&batch, under_way.len());
+                    under_way.push_back(self.carry(writer, batch, place));
+                }
+                Next::Turn(mut writer, done) => {
+                    let mut turns = vec![done];
+                    if let Some(Done::NotYet(_, _, fault)) = turns.first() {
+                        order.tried(fault.as_ref());
+                        // Rather on the connection that has worked than on the one that may be at fault.
+                        let other = match under_way.next().await {
+                            Some((other, done)) => {
+                                turns.push(done);
+                                Some(other)
+                            }
+                            None => idle.pop(),
+                        };
+                        if let Some(other) = other {
+                            idle.push(std::mem::replace(&mut writer, other));
                         }
                     }
-                    if receipts.send(Receipt::of(&commit, &batch)).await.is_err() {
-                        // The broker can no longer be told; it will deliver again what it was not told of.
-                        return Ok(Ended::Done);
+                    let through = match self.take_turns(&mut writer, turns, &mut gatherer).await {
+                        Ok(None) => {
+                            idle.push(writer);
+                            continue;
+                        }
+                        Ok(Some(ended)) => Ok(ended),
+                        Err(fault) => Err(fault),
+                    };
+                    order.end();
+                    // What is under way may be committed, and is to be counted then.
+                    while under_way.next().await.is_some() {}
+                    return (writer, through);
+                }
+            }
+        }
+    }
+
+    async fn carry<W: Append>(&self, mut writer: W, batch: Batch, place: Place) -> (W, Done) {
+        let done = match place.ahead_of {
+            None => Done::Settled(self.settle(&mut writer, batch, &place.numbered).await),
+            Some(_) => self.commit_ahead(&mut writer, batch, place).await,
+        };
+        (writer, done)
+    }
+
+    /// Tries a batch once before its turn, where that makes no difference to what is stored.
+    async fn commit_ahead(&self, writer: &mut impl Append, mut batch: Batch, place: Place) -> Done {
+        let begun = Instant::now();
+        match place.attempt(writer, &mut batch).await {
+            Ok(Some(commit)) => {
+                self.pulse.beat(Stage::Write);
+                self.note(&batch, &commit, begun.elapsed());
+                Done::Committed(batch, commit)
+            }
+            Ok(None) => Done::NotYet(batch, place, None),
+            Err(fault) => Done::NotYet(batch, place, Some(fault)),
+        }
+    }
+
+    /// Does what is left of batches whose turn it is, in order.
+    async fn take_turns(
+        &self,
+        writer: &mut impl Append,
+        turns: Vec<Done>,
+        gatherer: &mut Gatherer<'_>,
+    ) -> Through {
+        for done in turns {
+            let through = match done {
+                Done::Settled(through) => through,
+                Done::Committed(batch, commit) => Ok(self.hand_over(&batch, &commit).await),
+                Done::NotYet(batch, place, _) => {
+                    let settled = self.settle(writer, batch, &place.numbered);
+                    gatherer.beside(settled).await
+                }
+            };
+            if !matches!(through, Ok(None)) {
+                return through;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Brings a batch, whose turn it is, to its receipts.
+    async fn settle(
+        &self,
+        writer: &mut impl Append,
+        batch: Batch,
+        numbered: &CancellationToken,
+    ) -> Through {
+        let mut waiting = VecDeque::from([batch]);
+        while let Some(batch) = waiting.pop_front() {
+            if self.lost.is_cancelled() {
+                return Ok(Some(Ended::Done));
+            }
+            match settle(writer, batch, numbered, self.rules, self.pulse, &self.lost).await? {
+                Settled::Committed { batch, commit, took } => {
+                    self.note(&batch, &commit, took);
+                    if let Some(ended) = self.hand_over(&batch, &commit).await {
+                        return Ok(Some(ended));
                     }
                 }
                 Settled::Split(parts) => {
@@ -77,146 +210,29 @@ pub(super) async fn run(
                         waiting.push_front(part);
                     }
                 }
-                Settled::Unstored(ended) => return Ok(ended),
+                Settled::Unstored(ended) => return Ok(Some(ended)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes down what was committed.
+    fn note(&self, batch: &Batch, commit: &Commit, took: Duration) {
+        self.tally.count(batch, commit);
+        self.timings.committed(batch, took);
+        self.hand.settle(batch.entries().iter().map(Entry::delivery));
+        if self.hand.is_empty() {
+            self.pulse.rest(Stage::Write);
+            // What was taken meanwhile found the stage busy.
+            if !self.hand.is_empty() {
+                self.pulse.has_work(Stage::Write);
             }
         }
     }
-    Ok(Ended::Done)
-}
 
-/// What became of a batch.
-enum Settled {
-    Committed {
-        batch: Batch,
-        commit: Commit,
-        /// How long the attempt took that succeeded.
-        took: Duration,
-    },
-    /// It cannot be committed as it is; these make it up, in order, each to be tried by itself.
-    Split(Vec<Batch>),
-    /// It is no longer wanted.
-    Unstored(Ended),
-}
-
-/// Tries until the batch is committed, has to be split, or is no longer wanted.
-async fn settle(
-    writer: &mut impl Append,
-    mut batch: Batch,
-    rules: &Rules,
-    pulse: &Pulse,
-    lost: &CancellationToken,
-) -> Result<Settled, Fault> {
-    let mut backoff = rules.backoff.clone();
-    loop {
-        let begun = Instant::now();
-        let attempted = attempt(writer, &mut batch).await;
-        pulse.beat(Stage::Write);
-        let fault = match attempted {
-            Ok(attempt) => {
-                if let Some((attempts, time)) = backoff.reset() {
-                    let after = humantime::format_duration(time);
-                    info!(%after, attempts, "PostgreSQL is back: events are stored again");
-                }
-                return Ok(match attempt {
-                    Attempt::Committed(commit) => {
-                        Settled::Committed { batch, commit, took: begun.elapsed() }
-                    }
-                    Attempt::Spans { first_part } => Settled::Split(in_two(batch, first_part)),
-                });
-            }
-            Err(fault) => fault,
-        };
-        match verdict(fault.kind) {
-            Verdict::Retry if too_much(&fault, &batch, &backoff) => {
-                let middle = batch.entries().len() / 2;
-                return Ok(Settled::Split(in_two(batch, middle)));
-            }
-            Verdict::Retry if held_for(&batch) > rules.hold => {
-                return Ok(Settled::Unstored(Ended::Held(batch)));
-            }
-            Verdict::Retry => {
-                let delay = backoff.next_delay();
-                warn!(
-                    cause = %fault,
-                    attempt = backoff.attempts(),
-                    retry_in = %humantime::format_duration(delay),
-                    waiting = batch.entries().len(),
-                    "PostgreSQL cannot store: the batch is tried again, nothing is lost"
-                );
-                pulse.pause(Stage::Write, delay);
-                tokio::select! {
-                    biased;
-                    () = lost.cancelled() => return Ok(Settled::Unstored(Ended::Abandoned(batch))),
-                    () = tokio::time::sleep(delay) => pulse.beat(Stage::Write),
-                }
-            }
-            Verdict::Isolate => return isolate(batch, fault).map(Settled::Split),
-            Verdict::Stop => return Err(fault),
-        }
-    }
-}
-
-/// Whether it has failed so often by its size that two halves have a better chance.
-fn too_much(fault: &Fault, batch: &Batch, backoff: &Backoff) -> bool {
-    fault.may_be_size()
-        && backoff.attempts() >= 2
-        && batch.entries().len() > 1
-        && !batch.is_in_doubt()
-}
-
-/// How long its first delivery has been in hand, which is the oldest of all.
-fn held_for(batch: &Batch) -> Duration {
-    let first = batch.entries().first().map(|entry| entry.delivery().received_at);
-    // Where the clock was set back it is held a little longer, which is the broker's to end.
-    first.map_or(Duration::ZERO, |first| (now() - first).try_into().unwrap_or_default())
-}
-
-enum Attempt {
-    Committed(Commit),
-    /// The batch spans partitions; so many entries belong into the first.
-    Spans {
-        first_part: usize,
-    },
-}
-
-async fn attempt(writer: &mut impl Append, batch: &mut Batch) -> Result<Attempt, Fault> {
-    if let Some(first) = batch.entries().first() {
-        let span = writer.span(first.delivery().received_at).await?;
-        let fits = |entry: &Entry| span.contains(entry.delivery().received_at);
-        if let Some(first_part) = batch.entries().iter().position(|entry| !fits(entry)) {
-            return Ok(Attempt::Spans { first_part });
-        }
-    }
-    writer.append(batch).await.map(Attempt::Committed)
-}
-
-fn in_two(batch: Batch, first_part: usize) -> Vec<Batch> {
-    let (first, second) = split_at(batch.into_entries(), first_part);
-    vec![Batch::new(first), Batch::new(second)]
-}
-
-/// Halves a refused batch; an event alone is turned into a rejection.
-fn isolate(batch: Batch, fault: Fault) -> Result<Vec<Batch>, Fault> {
-    if batch.entries().len() > 1 {
-        let middle = batch.entries().len() / 2;
-        return Ok(in_two(batch, middle));
-    }
-    match batch.into_entries().pop() {
-        Some(Entry::Event(event)) => {
-            warn!(
-                cause = %fault,
-                routing_key = event.delivery.routing_key,
-                message_id = event.delivery.properties.message_id,
-                "the database refuses this event: it goes to the dead-letter queue"
-            );
-            let reason = Reason::Refused {
-                sqlstate: fault.sqlstate.unwrap_or_default(),
-                message: fault.message,
-            };
-            Ok(vec![Batch::new(vec![Entry::Rejection(Rejection { event, reason })])])
-        }
-        // Without its reason recorded it must not leave the queue.
-        Some(Entry::Rejection(_)) => Err(fault),
-        None => Ok(Vec::new()),
+    /// Issues a receipt. Where nobody wants it the broker can no longer be told; it will deliver again what it was not told of.
+    async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
+        let issued = self.receipts.send(Receipt::of(commit, batch)).await;
+        issued.is_err().then_some(Ended::Done)
     }
 }

@@ -36,6 +36,8 @@ impl Entry {
 #[derive(Debug)]
 pub struct Batch {
     entries: Vec<Entry>,
+    /// The number of its first entry; the others follow.
+    pub(super) first_seq: Option<i64>,
     pub(super) in_doubt: Option<HeaderKey>,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct HeaderKey {
 impl Batch {
     /// A batch that was never sent.
     pub fn new(entries: Vec<Entry>) -> Batch {
-        Batch { entries, in_doubt: None }
+        Batch { entries, first_seq: None, in_doubt: None }
     }
 
     /// Its entries, in order of delivery.
@@ -67,9 +69,21 @@ impl Batch {
         self.in_doubt.is_some()
     }
 
-    /// Takes it apart, for smaller batches to be made of it.
+    /// Its first so many entries, and the others; each keeps its number.
     ///
     /// Not while it is in doubt: then it must be sent again whole.
+    pub fn split_at(self, at: usize) -> [Batch; 2] {
+        let first_seq = self.first_seq;
+        let mut first = self.into_entries();
+        let rest = first.split_off(at.min(first.len()));
+        let after = i64::try_from(first.len()).unwrap_or(i64::MAX);
+        [
+            Batch { first_seq, ..Batch::new(first) },
+            Batch { first_seq: first_seq.map(|seq| seq.saturating_add(after)), ..Batch::new(rest) },
+        ]
+    }
+
+    /// Takes it apart. Not while it is in doubt either.
     pub fn into_entries(self) -> Vec<Entry> {
         debug_assert!(self.in_doubt.is_none(), "a batch in doubt must be sent again whole");
         self.entries

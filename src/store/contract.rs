@@ -66,13 +66,24 @@ impl Span {
 }
 
 /// Where batches are committed.
-pub trait Append: Send {
+pub trait Append: Send + Sized {
+    /// Another one for the same place and the same session, so that two batches can be under way at once.
+    fn beside(&self) -> Self;
+
+    /// Takes notice of a fault that holds events up. One that was met ahead of a batch's turn does not, and may be of this
+    /// connection alone.
+    fn failed(&mut self, fault: &Fault);
+
+    /// Numbers the events of a batch, unless they have their numbers. Those of a batch are consecutive, and higher than those
+    /// of every batch that was numbered before it in this session, by whichever of the writers beside each other.
+    fn number(&mut self, batch: &mut Batch) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// The partition that holds `at`; it is made where it is missing.
     fn span(&mut self, at: OffsetDateTime) -> impl Future<Output = Result<Span, Fault>> + Send;
 
     /// Commits the whole batch, durably, or nothing of it.
     ///
-    /// All of the batch belongs into one partition, and holds at most 10,000 entries. After a fault of
+    /// All of the batch belongs into one partition, and holds at most 10,000 entries, which are numbered. After a fault of
     /// [`Kind::Unavailable`](super::Kind::Unavailable) the same value may be given again, any number of times: it is
     /// stored once.
     fn append(&mut self, batch: &mut Batch) -> impl Future<Output = Result<Commit, Fault>> + Send;

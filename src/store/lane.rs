@@ -10,18 +10,12 @@ use super::{
     partitions::{self, Found, Plan},
 };
 
-/// Numbers in a block of `audit.event_seq`: its increment. Also the most events a batch may hold.
-const SEQ_BLOCK: i64 = 10_000;
-
 #[derive(Debug)]
 pub(super) struct Lane {
     pub link: Link,
     pub id: Uuid,
     /// The number of the next batch; batches of a lane are numbered from 1 without gaps.
     pub number: i64,
-    /// The numbers left of the last block: `[next_seq, end_seq)`.
-    next_seq: i64,
-    end_seq: i64,
     span: Option<Span>,
     plan: Plan,
 }
@@ -34,7 +28,7 @@ impl Lane {
         answered(link.patience, ordered).await?;
         let id = Uuid::now_v7();
         info!(lane = %id, "connected to PostgreSQL");
-        Ok(Lane { link, id, number: 1, next_seq: 0, end_seq: 0, span: None, plan: settings.plan() })
+        Ok(Lane { link, id, number: 1, span: None, plan: settings.plan() })
     }
 
     /// The partition that holds `at`. Entering one also makes those that follow it.
@@ -88,21 +82,6 @@ impl Lane {
             );
         }
         Ok(())
-    }
-
-    /// The first of that many consecutive numbers.
-    pub async fn take_seqs(&mut self, wanted: usize) -> Result<i64, Fault> {
-        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
-        if self.end_seq - self.next_seq < wanted {
-            let query = sqlx::query_as("select nextval('audit.event_seq')");
-            let Link { connection, patience, .. } = &mut self.link;
-            let (block,): (i64,) = answered(*patience, query.fetch_one(connection)).await?;
-            self.next_seq = block;
-            self.end_seq = block + SEQ_BLOCK;
-        }
-        let first = self.next_seq;
-        self.next_seq += wanted;
-        Ok(first)
     }
 
     /// When anything was committed last, by whichever writer.

@@ -10,6 +10,7 @@ use super::{
     batch::HeaderKey,
     dedupe::{self, Ids},
     lane::Lane,
+    numbers::Numbers,
     replayed,
 };
 use crate::event::{Delivery, now};
@@ -32,6 +33,8 @@ const COMPARISONS: usize = 5;
 pub struct Writer {
     settings: Settings,
     lane: Option<Lane>,
+    /// Shared with the writers beside this one.
+    numbers: Numbers,
     /// Redelivered events may have been stored from here on. Asked of the database once a session, before it commits
     /// anything: later the answer would be its own last commit.
     redelivery_horizon: Option<OffsetDateTime>,
@@ -40,7 +43,7 @@ pub struct Writer {
 impl Writer {
     /// A writer that is not connected yet.
     pub fn new(settings: Settings) -> Writer {
-        Writer { settings, lane: None, redelivery_horizon: None }
+        Writer { settings, lane: None, numbers: Numbers::new(), redelivery_horizon: None }
     }
 
     /// Makes sure that events can be stored, before the broker is asked for any: a delivery that is taken and cannot
@@ -56,6 +59,7 @@ impl Writer {
     pub async fn begin_session(&mut self, unstored: Option<&Batch>) -> Result<(), Fault> {
         let unstored = unstored.map_or(&[][..], Batch::entries);
         self.redelivery_horizon = None;
+        self.numbers = Numbers::new();
         let at = now();
         let rehearsed = self.rehearse(at, unstored).await;
         if self.mended(&rehearsed, at).await? {
@@ -143,8 +147,8 @@ impl Writer {
         let elsewhere = self.elsewhere(batch.entries(), span, horizon);
         let before = batch.in_doubt;
         let rejected_body = self.settings.rejected_body;
+        let first_seq = self.numbered(batch).await?;
         let lane = self.lane().await?;
-        let first_seq = lane.take_seqs(batch.entries().len()).await?;
         let key = before.unwrap_or(HeaderKey { lane: lane.id, number: lane.number });
 
         let events_only = batch.entries().iter().all(|entry| matches!(entry, Entry::Event(_)));
@@ -196,6 +200,16 @@ impl Writer {
         Ok(commit)
     }
 
+    /// The number of its first entry.
+    async fn numbered(&mut self, batch: &mut Batch) -> Result<i64, Fault> {
+        if let Some(first) = batch.first_seq {
+            return Ok(first);
+        }
+        let numbers = self.numbers.clone();
+        let first = numbers.take(&mut self.lane().await?.link, batch.entries().len()).await?;
+        Ok(*batch.first_seq.insert(first))
+    }
+
     /// From when on stored events may be the same as one of the batch, if they may be in another partition at all.
     fn elsewhere(
         &self,
@@ -222,6 +236,22 @@ fn redelivery_slack(settings: &Settings) -> Duration {
 }
 
 impl Append for Writer {
+    fn beside(&self) -> Writer {
+        let Writer { settings, numbers, redelivery_horizon, lane: _ } = self;
+        Writer {
+            settings: settings.clone(),
+            lane: None,
+            numbers: numbers.clone(),
+            redelivery_horizon: *redelivery_horizon,
+        }
+    }
+
+    fn failed(&mut self, _: &Fault) {}
+
+    async fn number(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        self.guarded(async |writer| writer.numbered(batch).await.map(drop)).await
+    }
+
     async fn span(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
         let span = self.enter(at).await;
         if self.mended(&span, at).await? {

@@ -53,6 +53,7 @@ mod topic_matches;
 mod topology;
 mod trace;
 mod trace_command;
+mod two_at_once;
 mod units;
 mod views;
 mod watched_over;

@@ -215,3 +215,28 @@ async fn a_reader_reads_what_is_added_later() -> Result<()> {
         .await?;
     Ok(())
 }
+
+/// A backlog would have a second connection, which is not to be had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_with_few_connections_drains_a_backlog_on_one() -> Result<()> {
+    let house = House::built().await?;
+    let scene = house.as_role("writer").with("ingest.batch_events", "20");
+    scene.daemon().await?.stops_cleanly().await?;
+    let messages: Vec<_> = (0..1_000).map(event).collect();
+    scene.publish(&messages).await?;
+    // One for the writer, and one for whoever keeps coverage.
+    let limit = format!("alter role {} connection limit 2", house.role("writer"));
+    house.bed.postgres.sql("postgres", &limit).await?;
+
+    let daemon = scene.daemon().await?;
+    house.scene.stored_exactly(&messages).await?;
+    scene.waits(&scene.queue(), 0).await?;
+    ensure!(daemon.said("PostgreSQL cannot store") == 0, "{:#?}", daemon.log());
+    ensure!(
+        house.scene.number("select count(*) from audit.coverage where state = 'paused'").await?
+            == 0
+    );
+    let admin = &house.scene;
+    ensure!(admin.number("select count(distinct lane) from audit.batches").await? == 1);
+    daemon.stops_cleanly().await
+}

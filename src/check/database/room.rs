@@ -14,8 +14,9 @@ use super::{
 };
 use crate::store::{Role, Server};
 
-/// What the daemon takes: the writer, who keeps coverage, who looks after partitions, and one for a command beside it.
-const NEEDED: i32 = 4;
+/// What the daemon takes: the writer, a second one while it drains a backlog, who keeps coverage, who looks after partitions, and
+/// one for a command beside it.
+const NEEDED: i32 = 5;
 
 /// How many connections are left, this one counted as left.
 pub fn connections(server: &Server, role: &Role) -> Finding {

@@ -16,23 +16,26 @@ pub(in crate::supervisor) struct Watched<W> {
     pub board: Board,
 }
 
-impl<W> Watched<W> {
-    fn noted<T>(&self, result: Result<T, Fault>) -> Result<T, Fault> {
-        if let Err(fault) = &result {
-            match fault.kind {
-                Kind::Unavailable => self.board.postgres_away(fault),
-                // The event is at fault, or this run ends.
-                Kind::Refused | Kind::Misconfigured => {}
-            }
-        }
-        result
-    }
-}
-
 impl<W: Append> Append for Watched<W> {
+    fn beside(&self) -> Watched<W> {
+        Watched { writer: self.writer.beside(), board: self.board.clone() }
+    }
+
+    fn failed(&mut self, fault: &Fault) {
+        match fault.kind {
+            Kind::Unavailable => self.board.postgres_away(fault),
+            // The event is at fault, or this run ends.
+            Kind::Refused | Kind::Misconfigured => {}
+        }
+        self.writer.failed(fault);
+    }
+
+    async fn number(&mut self, batch: &mut Batch) -> Result<(), Fault> {
+        self.writer.number(batch).await
+    }
+
     async fn span(&mut self, at: OffsetDateTime) -> Result<Span, Fault> {
-        let span = self.writer.span(at).await;
-        self.noted(span)
+        self.writer.span(at).await
     }
 
     async fn append(&mut self, batch: &mut Batch) -> Result<Commit, Fault> {
@@ -40,6 +43,6 @@ impl<W: Append> Append for Watched<W> {
         if committed.is_ok() {
             self.board.stored();
         }
-        self.noted(committed)
+        committed
     }
 }

@@ -18,7 +18,7 @@ fn nothing_given_is_a_valid_configuration() {
     assert_eq!(config.rabbitmq.heartbeat, Duration::from_secs(30));
     assert_eq!(config.rabbitmq.tls_ca_file, None);
     assert!(config.postgres.migrate);
-    assert_eq!(config.ingest.prefetch, 4000);
+    assert_eq!(config.ingest.prefetch, 6000);
     assert_eq!(config.ingest.batch_bytes, ByteSize::mib(8));
     assert_eq!(config.envelope.preset, Preset::Bloodbank);
     assert_eq!(config.envelope.event_id, None);

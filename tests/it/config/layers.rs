@@ -12,7 +12,7 @@ use super::{Given, says};
 fn each_layer_wins_over_the_ones_below() {
     let prefetch = |given: &Given| given.config().ingest.prefetch;
     let given = Given::nothing();
-    assert_eq!(prefetch(&given), 4000);
+    assert_eq!(prefetch(&given), 6000);
     let given = given.default_file("[ingest]\nprefetch = 1\n");
     assert_eq!(prefetch(&given), 1);
     let given = given.dotenv("BLOODBANK_AUDIT__INGEST__PREFETCH=2\n");

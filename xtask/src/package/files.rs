@@ -97,6 +97,6 @@ mod tests {
         let shown = loaded.unwrap().to_toml();
         assert!(!shown.contains("# file "), "{shown}");
         // Each value is there to be uncommented.
-        assert!(text.contains("\n# prefetch = 4000\n") && text.contains("\n[ingest]\n"), "{text}");
+        assert!(text.contains("\n# prefetch = 6000\n") && text.contains("\n[ingest]\n"), "{text}");
     }
 }

@@ -1,0 +1,181 @@
+//! Order: which batch is whose turn, and whether one may be committed beside the one before it, and so perhaps earlier.
+//!
+//! What an event is to the history, new, a duplicate or in conflict, follows from what was stored before it. So that this
+//! goes by the order of arrival, also where two batches are under way at once, such two have no id in common and lie in one
+//! partition: then neither asks for anything that the other one stores.
+
+use std::{
+    collections::HashSet,
+    hash::{BuildHasher, RandomState},
+    time::{Duration, Instant},
+};
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::batch::Wanted;
+use crate::{
+    event::EventId,
+    store::{Append, Batch, Commit, Fault},
+};
+
+/// For how long nothing is tried ahead of its turn after that failed: there may be no second connection to be had.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// The batches under way, in order.
+#[derive(Default)]
+pub(super) struct Order {
+    /// The stage ends.
+    over: CancellationToken,
+    /// The last of them has its numbers.
+    numbered: CancellationToken,
+    before: Option<Before>,
+    /// Nothing is tried ahead of its turn until then.
+    paused: Option<Instant>,
+}
+
+/// Where a batch stands in the order.
+pub(super) struct Place {
+    over: CancellationToken,
+    numbered_before: CancellationToken,
+    /// To be cancelled when its events have their numbers.
+    pub numbered: CancellationToken,
+    /// The batch before it; none where it is its turn already.
+    pub ahead_of: Option<Before>,
+}
+
+impl Order {
+    /// What is wanted beside so many batches under way.
+    pub fn wanted(&self, under_way: usize) -> Wanted {
+        let paused = self.paused.is_some_and(|until| Instant::now() < until);
+        match under_way {
+            0 => Wanted::Any,
+            1 if !paused => Wanted::Full,
+            _ => Wanted::Nothing,
+        }
+    }
+
+    /// The place of this batch, behind so many others.
+    pub fn place(&mut self, batch: &Batch, under_way: usize) -> Place {
+        let before = std::mem::replace(&mut self.before, Before::of(batch));
+        let numbered = CancellationToken::new();
+        let numbered_before = std::mem::replace(&mut self.numbered, numbered.clone());
+        let ahead_of = before.filter(|_| under_way > 0);
+        Place { over: self.over.clone(), numbered_before, numbered, ahead_of }
+    }
+
+    /// A batch was not committed ahead of its turn: by this fault, unless it had to wait.
+    pub fn tried(&mut self, fault: Option<&Fault>) {
+        if let Some(fault) = fault {
+            debug!(cause = %fault, "a batch could not be committed ahead of its turn, and is tried again in it");
+            self.paused = Some(Instant::now() + PAUSE);
+        }
+    }
+
+    /// Nobody waits for numbers any more.
+    pub fn end(&self) {
+        self.over.cancel();
+    }
+}
+
+impl Place {
+    /// Commits a batch ahead of its turn. `None` where it has to wait for it.
+    pub async fn attempt(
+        &self,
+        writer: &mut impl Append,
+        batch: &mut Batch,
+    ) -> Result<Option<Commit>, Fault> {
+        let Some(before) = self.ahead_of.as_ref().filter(|before| before.is_apart_from(batch))
+        else {
+            return Ok(None);
+        };
+        tokio::select! {
+            biased;
+            () = self.numbered_before.cancelled() => {}
+            () = self.over.cancelled() => return Ok(None),
+        }
+        writer.number(batch).await?;
+        self.numbered.cancel();
+        if !before.shares_partition(writer, batch).await? {
+            return Ok(None);
+        }
+        writer.append(batch).await.map(Some)
+    }
+}
+
+/// What has to be known of a batch by the one behind it.
+pub(super) struct Before {
+    /// Hashes of its ids: where two happen to be the same, a batch waits for its turn.
+    ids: HashSet<u64>,
+    hasher: RandomState,
+    last: OffsetDateTime,
+}
+
+impl Before {
+    fn of(batch: &Batch) -> Option<Before> {
+        let hasher = RandomState::new();
+        let last = batch.entries().last()?.delivery().received_at;
+        let ids = ids(batch).map(|id| hasher.hash_one(id)).collect();
+        Some(Before { ids, hasher, last })
+    }
+
+    fn is_apart_from(&self, batch: &Batch) -> bool {
+        ids(batch).all(|id| !self.ids.contains(&self.hasher.hash_one(id)))
+    }
+
+    /// Whether the whole batch lies in the partition in which the one before it ends.
+    pub async fn shares_partition(
+        &self,
+        writer: &mut impl Append,
+        batch: &Batch,
+    ) -> Result<bool, Fault> {
+        let span = writer.span(self.last).await?;
+        Ok(batch.entries().iter().all(|entry| span.contains(entry.delivery().received_at)))
+    }
+}
+
+fn ids(batch: &Batch) -> impl Iterator<Item = &EventId> {
+    batch.entries().iter().filter_map(|entry| entry.event().id.as_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+    use crate::{
+        event::{Delivery, Envelope, Event, Preset, Properties, now},
+        store::{Batch, Entry},
+    };
+    use serde_json::json;
+
+    fn batch(ids: &[Option<&str>]) -> Batch {
+        let envelope = Envelope::preset(Preset::Bloodbank);
+        let entry = |id: &Option<&str>| {
+            let delivery = Delivery {
+                tag: 0,
+                redelivered: false,
+                exchange: String::new(),
+                routing_key: String::new(),
+                properties: Properties::default(),
+                body: json!({"event_id": id}).to_string().into_bytes(),
+                received_at: now(),
+            };
+            Entry::Event(Event::from_delivery(delivery, &envelope))
+        };
+        Batch::new(ids.iter().map(entry).collect())
+    }
+
+    #[test]
+    fn who_shares_an_id_with_the_one_before_is_not_ahead_of_it() {
+        let mut order = Order::default();
+        let first = order.place(&batch(&[Some("a"), None, Some("b")]), 0);
+        assert!(first.ahead_of.is_none(), "there is none before it");
+        let second = batch(&[Some("c"), None]);
+        let place = order.place(&second, 1);
+        // Events without an id are no duplicates of each other.
+        assert!(place.ahead_of.is_some_and(|before| before.is_apart_from(&second)));
+        let third = batch(&[Some("d"), Some("c")]);
+        let place = order.place(&third, 1);
+        assert!(place.ahead_of.is_some_and(|before| !before.is_apart_from(&third)));
+    }
+}
