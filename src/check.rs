@@ -32,6 +32,8 @@ pub struct Setup {
     pub broker: amqp::Settings,
     /// The broker's management interface, where it may be asked.
     pub management: Option<amqp::ManagementAddress>,
+    /// Whether the daemon publishes canaries to the exchange.
+    pub canaries: bool,
     /// How long the daemon takes the broker to let it hold a delivery.
     pub consumer_timeout: Duration,
     /// How the daemon reaches the database.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 mod access_log;
 mod amqp_url;
+mod canary;
 mod check;
 mod effective;
 mod envelope;
@@ -37,6 +38,7 @@ mod units;
 
 pub use access_log::AccessLog;
 pub use amqp_url::{AmqpUrl, AmqpUrlError};
+pub use canary::Canary;
 pub use envelope::Envelope;
 pub use environment::Environment;
 pub use flags::Flags;
@@ -87,6 +89,8 @@ pub struct Config {
     pub reconnect: Reconnect,
     /// How a stop is bounded.
     pub shutdown: Shutdown,
+    /// A small event of the daemon's own, to see whether it comes back.
+    pub canary: Canary,
     /// Where health, status and metrics are served.
     pub http: Http,
     /// What is logged, and where to.

@@ -1,6 +1,7 @@
 //! What an event is: a delivery understood. Pure: bytes in, values out, no I/O, no failure on shape.
 
 mod body;
+mod canary;
 mod clock;
 mod column;
 pub mod death;
@@ -20,6 +21,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 pub use body::BodyForm;
+pub use canary::Canary;
 pub use clock::{now, rfc3339};
 pub use column::column_text;
 pub use death::Death;

@@ -8,6 +8,7 @@
 mod access;
 mod append;
 mod batch;
+mod canaries;
 mod columns;
 mod connect;
 mod contract;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use access::{Access, NotedAccess};
 pub use batch::{Batch, Entry};
+pub use canaries::CanaryLog;
 pub use connect::{Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};

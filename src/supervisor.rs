@@ -2,6 +2,7 @@
 
 mod beside;
 mod board;
+mod canary;
 mod coverage;
 mod measured;
 mod report;
@@ -26,6 +27,7 @@ use crate::{
     store::{self, MigrationError, Run},
 };
 pub use board::Board;
+pub use canary::Flights;
 use coverage::Keeper;
 use sessions::Sessions;
 pub use sides::Usable;
@@ -47,6 +49,8 @@ pub struct Settings {
     pub migrate: bool,
     /// What to do with deliveries.
     pub rules: Rules,
+    /// How often a canary is sent; none where none is.
+    pub canary: Option<Flights>,
     /// How long a stop may take before it becomes a hard one.
     pub grace: Duration,
 }
@@ -105,8 +109,13 @@ pub async fn run(
     };
     let upkeep = Upkeep::new(&settings.store, settings.keep);
     let report = report::report(manager, &settings, coverage, board.pulse(), &stop);
-    let (result, (), (), ()) =
-        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(board), report);
+    let canaries = async {
+        if let Some(flights) = &settings.canary {
+            canary::Sender::new(&settings, flights).send_all(board).await;
+        }
+    };
+    let (result, (), (), (), ()) =
+        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(board), report, canaries);
     let counts = board.tally().counts();
     info!(
         events = counts.events,

@@ -84,6 +84,7 @@ pub fn filter_json(filter: &Filter) -> Map<String, Value> {
         ("malformed", flag(filter.malformed)),
         ("conflict", flag(filter.conflict)),
         ("replays", flag(filter.replays)),
+        ("canaries", flag(filter.canaries)),
         ("where", text(&filter.condition)),
     ];
     let set = options.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));

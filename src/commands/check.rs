@@ -97,6 +97,7 @@ fn setup(config: &Config, passwords: Passwords) -> Result<Setup, store::Fault> {
         log_directory: config.log.directory.clone(),
         broker: settings::broker_at(config, settings::address(config)),
         management: rabbitmq.management_url.as_ref().map(|url| settings::management(url, config)),
+        canaries: config.canary.every.is_some(),
         consumer_timeout: rabbitmq.consumer_timeout,
         store: settings::store(config)?,
         migrates: config.postgres.migrate,

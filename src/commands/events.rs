@@ -61,6 +61,9 @@ pub struct Options {
     /// event itself was received
     #[arg(long, conflicts_with = "follow")]
     replays: bool,
+    /// Show canaries, too: the small events that daemons publish to see them come back
+    #[arg(long)]
+    canaries: bool,
     /// How long PostgreSQL may take to find the next event; with --where or --count, all of them
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = reading::timeout)]
     timeout: Duration,
@@ -154,7 +157,8 @@ impl Options {
     /// # Errors
     /// What is asked for makes no sense, cannot be read, or cannot be written.
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
-        let filter = Filter { replays: self.replays, ..self.filters.filter()? };
+        let (replays, canaries) = (self.replays, self.canaries);
+        let filter = Filter { replays, canaries, ..self.filters.filter()? };
         let settings = settings::store(&config)?;
         if self.count {
             let mut reader = Reader::open(&settings, self.timeout).await?;

@@ -8,6 +8,7 @@ use super::settings;
 use crate::{
     broker::Declare,
     config::Config,
+    event::{Canary, now},
     exit, http,
     service_manager::ServiceManager,
     signals::{Listener, Stop},
@@ -44,6 +45,15 @@ impl Options {
     /// Something has to be mended before it can go on; what was not acknowledged stays with the broker.
     pub async fn run(self, config: Config, logs: LogHandle) -> anyhow::Result<ExitCode> {
         let settings = settings::daemon(&config)?;
+        if settings.canary.is_some()
+            && Canary::new(&settings.rules.envelope, &settings.instance, now()).is_none()
+        {
+            tracing::error!(
+                "canary.every is set, and the first place of envelope.event_id cannot hold an id that the daemon writes: name \
+                 another place first, such as \"property:message_id\", or set canary.every = \"off\""
+            );
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
         let stop = Stop::new();
         let manager = ServiceManager::default();
         let of_reload = manager.clone();

@@ -25,6 +25,10 @@ pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
         keep: config.retention.keep,
         migrate: config.postgres.migrate,
         rules: rules(config),
+        canary: config.canary.every.map(|every| supervisor::Flights {
+            every,
+            routing_key: config.canary.routing_key.clone(),
+        }),
         grace: config.shutdown.grace,
     })
 }

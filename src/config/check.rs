@@ -1,6 +1,7 @@
 //! What must hold between keys; what holds for one key alone is checked where it is declared.
 
 use super::Config;
+use crate::event::topic_matches;
 
 /// Every pair that clashes: the key to change, and why.
 pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
@@ -16,6 +17,17 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
         clashes.push((
             "rabbitmq.dead_letter_queue",
             "it is rabbitmq.queue as well, so every rejected event would come back to be recorded again".to_owned(),
+        ));
+    }
+    let canary = &config.canary;
+    let fits = |binding: &String| topic_matches(&canary.routing_key, binding);
+    if canary.every.is_some() && !rabbitmq.bindings.iter().any(fits) {
+        clashes.push((
+            "canary.routing_key",
+            format!(
+                "{:?} fits none of rabbitmq.bindings: no canary would ever come back",
+                canary.routing_key
+            ),
         ));
     }
     let hold = rabbitmq.consumer_timeout / 2;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::secret_file::SUFFIX;
 use super::{
-    access_log, envelope, http, ingest, log, postgres, rabbitmq, reconnect, retention, shutdown,
-    storage,
+    access_log, canary, envelope, http, ingest, log, postgres, rabbitmq, reconnect, retention,
+    shutdown, storage,
 };
 
 /// One known key, as the sections declare it beside their fields.
@@ -97,6 +97,7 @@ const SECTIONS: &[&[Key]] = &[
     access_log::KEYS,
     reconnect::KEYS,
     shutdown::KEYS,
+    canary::KEYS,
     http::KEYS,
     log::KEYS,
 ];
@@ -153,8 +154,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        AccessLog, Envelope, Http, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention, Shutdown,
-        Storage,
+        AccessLog, Canary, Envelope, Http, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention,
+        Shutdown, Storage,
     };
 
     /// The fields that the section's type accepts, as it says when it meets another.
@@ -178,6 +179,7 @@ mod tests {
             fields::<AccessLog>(),
             fields::<Reconnect>(),
             fields::<Shutdown>(),
+            fields::<Canary>(),
             fields::<Http>(),
             fields::<Log>(),
         ];

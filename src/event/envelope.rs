@@ -5,6 +5,7 @@ mod preset;
 mod selector;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use serde::Deserialize;
 
@@ -12,6 +13,7 @@ use super::scan::Paths;
 
 pub use preset::Preset;
 pub use selector::{InvalidSelector, PropertyName, Selector};
+pub(super) use write::Fields;
 
 /// Which places hold an event's fields, compiled for use on every delivery.
 ///
@@ -30,6 +32,8 @@ pub struct Envelope {
     expects: Expects,
     uuid_ids: bool,
     binary_mode: bool,
+    /// Of id, type, time and source: where an event of our own has them.
+    first_places: [Option<Selector>; 4],
 }
 
 /// A selector, its JSON pointer compiled to a slot of the scan.
@@ -118,6 +122,8 @@ impl Envelope {
             Selector::Property(_) | Selector::Header(_) => None,
         });
         let (paths, slots) = Paths::new(pointers);
+        let first_places = [&rules.event_id, &rules.event_type, &rules.event_time, &rules.source]
+            .map(|selectors| selectors.first().cloned());
         let mut slots = slots.into_iter();
         let mut places = |selectors: Vec<Selector>| -> Vec<Place> {
             let place = |selector| match selector {
@@ -138,6 +144,7 @@ impl Envelope {
             expects: rules.expects,
             uuid_ids: rules.uuid_ids,
             binary_mode: rules.binary_mode,
+            first_places,
         }
     }
 

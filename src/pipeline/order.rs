@@ -26,8 +26,8 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The batches under way, in order.
 #[derive(Default)]
 pub(super) struct Order {
-    /// The stage ends.
-    over: CancellationToken,
+    /// Those under way are not to wait for numbers any more.
+    halt: CancellationToken,
     /// The last of them has its numbers.
     numbered: CancellationToken,
     before: Option<Before>,
@@ -37,7 +37,7 @@ pub(super) struct Order {
 
 /// Where a batch stands in the order.
 pub(super) struct Place {
-    over: CancellationToken,
+    halt: CancellationToken,
     numbered_before: CancellationToken,
     /// To be cancelled when its events have their numbers.
     pub numbered: CancellationToken,
@@ -62,11 +62,13 @@ impl Order {
         let numbered = CancellationToken::new();
         let numbered_before = std::mem::replace(&mut self.numbered, numbered.clone());
         let ahead_of = before.filter(|_| under_way > 0);
-        Place { over: self.over.clone(), numbered_before, numbered, ahead_of }
+        Place { halt: self.halt.clone(), numbered_before, numbered, ahead_of }
     }
 
-    /// A batch was not committed ahead of its turn: by this fault, unless it had to wait.
+    /// A batch was not committed ahead of its turn: by this fault, unless it had to wait. It may not have its numbers yet, so
+    /// what is behind it has to wait for its own turn, too.
     pub fn tried(&mut self, fault: Option<&Fault>) {
+        std::mem::take(&mut self.halt).cancel();
         if let Some(fault) = fault {
             debug!(cause = %fault, "a batch could not be committed ahead of its turn, and is tried again in it");
             self.paused = Some(Instant::now() + PAUSE);
@@ -75,7 +77,7 @@ impl Order {
 
     /// Nobody waits for numbers any more.
     pub fn end(&self) {
-        self.over.cancel();
+        self.halt.cancel();
     }
 }
 
@@ -93,7 +95,7 @@ impl Place {
         tokio::select! {
             biased;
             () = self.numbered_before.cancelled() => {}
-            () = self.over.cancelled() => return Ok(None),
+            () = self.halt.cancelled() => return Ok(None),
         }
         writer.number(batch).await?;
         self.numbered.cancel();

@@ -110,17 +110,26 @@ impl Upkeep {
         Ok(mended)
     }
 
+    /// Deletes some marks of canaries whose events are older than `keep`.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn expire_canaries(&mut self, keep: Duration) -> Result<(), Fault> {
+        let query = sqlx::query("select audit.expire_canaries($1)").bind(interval(keep));
+        answered(self.link.patience, query.execute(&mut self.link.connection)).await?;
+        Ok(())
+    }
+
     /// Drops one partition that is older than `keep`, or else some rejections, or some of what replays left.
     ///
     /// # Errors
     /// A [`Fault`]; it may be done again.
     pub async fn expire(&mut self, keep: Duration) -> Result<Expired, Fault> {
-        let microseconds = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
         let query = sqlx::query_as(
             "select e.outcome, coalesce(e.partition, ''), e.from_at, e.to_at, coalesce(e.number, 0), coalesce(e.bytes, 0), e.at
                from audit.expire($1, $2) e",
         )
-        .bind(PgInterval { months: 0, days: 0, microseconds })
+        .bind(interval(keep))
         .bind(now());
         type Time = Option<OffsetDateTime>;
         type Row = (String, String, Time, Time, i64, i64, Time);
@@ -150,4 +159,9 @@ impl Upkeep {
     pub async fn close(self) {
         self.link.close().await;
     }
+}
+
+fn interval(span: Duration) -> PgInterval {
+    let microseconds = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    PgInterval { months: 0, days: 0, microseconds }
 }

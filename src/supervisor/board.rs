@@ -9,9 +9,10 @@ use tokio::sync::watch;
 
 use super::{
     Settings,
+    canary::Missing,
     coverage::Coverage,
     sides::{Side, Sides},
-    status::{History, Span, Status, Stuck},
+    status::{CanaryStatus, History, Span, Status, Stuck},
     this_run,
 };
 use crate::{
@@ -37,6 +38,7 @@ struct Shared {
     sides: Sides,
     depths: watch::Sender<Option<Depths>>,
     history: Mutex<History>,
+    canary: Mutex<Option<CanaryStatus>>,
     memory: usize,
     keep: Option<Duration>,
     /// A stage that is at one thing for longer does not get on.
@@ -58,6 +60,9 @@ impl Board {
             sides: Sides::default(),
             depths: watch::Sender::default(),
             history: Mutex::default(),
+            canary: Mutex::new(
+                settings.canary.as_ref().map(|flights| CanaryStatus::new(flights.every)),
+            ),
             memory: settings.rules.bounds.bytes,
             keep: settings.keep,
             patience: 2 * attempt,
@@ -164,6 +169,14 @@ impl Board {
         };
     }
 
+    /// A canary came back, or did not.
+    pub(super) fn canary(&self, outcome: &Result<Duration, Missing>) {
+        let mut canary = self.0.canary.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(canary) = &mut *canary {
+            canary.take(outcome);
+        }
+    }
+
     /// Partitions were looked after, and nothing was in the way.
     pub(super) fn looked_after(&self) {
         self.history().looked_after_at = Some(now());
@@ -204,6 +217,7 @@ impl Board {
             in_hand_limit_bytes: *memory,
             queue: depths.borrow().map(Into::into),
             history: self.history().clone(),
+            canary: self.0.canary.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             retention_seconds: keep.map(|keep| keep.as_secs()),
         }
     }

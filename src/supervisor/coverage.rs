@@ -101,6 +101,14 @@ impl Coverage {
         self.0.ready.cancelled().await;
     }
 
+    /// Events are recorded, for the first time or again.
+    pub async fn recording(&self) {
+        let recording =
+            |now: &Option<Present>| matches!(now, Some(now) if now.state == State::Recording);
+        // The sender is in here, too.
+        let _ = self.present().wait_for(recording).await;
+    }
+
     /// Nothing more will be noted: the run is over.
     pub async fn ended(&self) {
         self.0.ended.cancelled().await;

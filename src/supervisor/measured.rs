@@ -43,6 +43,10 @@ impl Status {
         // It is counted where it happens, and there from the start.
         counter!(UNBOUND).increment(0);
         gauge!(COMMITTED_AT).set(self.committed_at.map_or(0.0, unix));
+        if let Some(canary) = &self.canary {
+            gauge!(CANARY_EVERY).set(canary.every_seconds);
+            gauge!(CANARY_STORED_AT).set(unix(canary.stored_at));
+        }
         gauge!(UNACKED).set(of(self.in_hand.deliveries));
         gauge!(IN_HAND_BYTES).set(of(self.in_hand.bytes));
         gauge!(BUDGET_BYTES).set(of(self.in_hand_limit_bytes));

@@ -1,13 +1,17 @@
 //! The status: how the daemon fares at one moment. What /status shows, and what health and metrics are made from.
 
+use std::time::Duration;
+
+use metrics::{counter, histogram};
 use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::sides::Usable;
+use super::{canary::Missing, sides::Usable};
 use crate::{
     broker::Depths,
-    event::rfc3339,
+    event::{now, rfc3339},
+    measures::{CANARIES, CANARY_LATENCY},
     pipeline::{Counts, InHand},
     store::State,
 };
@@ -58,6 +62,8 @@ pub struct Status {
     pub queue: Option<Queue>,
     /// What the database said last of the partitions.
     pub history: History,
+    /// What became of canaries; none where none is sent.
+    pub canary: Option<CanaryStatus>,
     /// `retention.keep`, in seconds; none where everything is kept.
     pub retention_seconds: Option<u64>,
 }
@@ -110,6 +116,46 @@ pub struct History {
     /// When they were looked after last with nothing in the way.
     #[serde(serialize_with = "perhaps_utc")]
     pub looked_after_at: Option<OffsetDateTime>,
+}
+
+/// What became of the canaries.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CanaryStatus {
+    /// `canary.every`, in seconds.
+    pub every_seconds: f64,
+    /// When one was seen as a row last; before the first one, when the daemon began to send them.
+    #[serde(serialize_with = "utc")]
+    pub stored_at: OffsetDateTime,
+    /// How long that one took, from before it was published.
+    pub took_seconds: Option<f64>,
+    /// Why the last one did not come back.
+    pub missing: Option<String>,
+}
+
+impl CanaryStatus {
+    pub(super) fn new(every: Duration) -> CanaryStatus {
+        for outcome in Missing::OUTCOMES.into_iter().chain(["stored"]) {
+            counter!(CANARIES, "outcome" => outcome).increment(0);
+        }
+        let every_seconds = every.as_secs_f64();
+        CanaryStatus { every_seconds, stored_at: now(), took_seconds: None, missing: None }
+    }
+
+    pub(super) fn take(&mut self, outcome: &Result<Duration, Missing>) {
+        match outcome {
+            Ok(took) => {
+                counter!(CANARIES, "outcome" => "stored").increment(1);
+                histogram!(CANARY_LATENCY).record(took.as_secs_f64());
+                self.stored_at = now();
+                self.took_seconds = Some(took.as_secs_f64());
+                self.missing = None;
+            }
+            Err(missing) => {
+                counter!(CANARIES, "outcome" => missing.outcome()).increment(1);
+                self.missing = Some(missing.to_string());
+            }
+        }
+    }
 }
 
 /// A span of time.

@@ -125,7 +125,11 @@ async fn expire(upkeep: &mut store::Upkeep, keep: Duration) -> Result<Round, Fau
     let kept = humantime::format_duration(keep);
     loop {
         let obstacle = match upkeep.expire(keep).await? {
-            Expired::Nothing | Expired::Busy => return Ok(Round::Done),
+            Expired::Nothing => {
+                upkeep.expire_canaries(keep).await?;
+                return Ok(Round::Done);
+            }
+            Expired::Busy => return Ok(Round::Done),
             Expired::Partition { name, from, to, events, bytes } => {
                 let (from, to) = (utc(from), utc(to));
                 info!(partition = name, from, to, events, bytes, %kept, "dropped a partition that was old enough");

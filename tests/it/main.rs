@@ -16,6 +16,7 @@ mod bounded;
 mod broker_changes;
 mod bus_checks;
 mod byte_for_byte;
+mod canary;
 mod check;
 mod clean_stop;
 mod config;

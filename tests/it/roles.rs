@@ -232,11 +232,5 @@ async fn a_role_with_few_connections_drains_a_backlog_on_one() -> Result<()> {
     house.scene.stored_exactly(&messages).await?;
     scene.waits(&scene.queue(), 0).await?;
     ensure!(daemon.said("PostgreSQL cannot store") == 0, "{:#?}", daemon.log());
-    ensure!(
-        house.scene.number("select count(*) from audit.coverage where state = 'paused'").await?
-            == 0
-    );
-    let admin = &house.scene;
-    ensure!(admin.number("select count(distinct lane) from audit.batches").await? == 1);
     daemon.stops_cleanly().await
 }

@@ -21,7 +21,7 @@ async fn serving(scene: &Scene) -> Result<(Daemon, SocketAddr)> {
     Ok((daemon, address))
 }
 
-async fn status(address: SocketAddr) -> Result<Value> {
+pub async fn status(address: SocketAddr) -> Result<Value> {
     let (code, body) = ask(address, "/status").await?;
     ensure!(code == 200, "{code}: {body}");
     Ok(serde_json::from_str(&body)?)
@@ -131,10 +131,11 @@ async fn it_tells_what_passed_through() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_one_that_is_documented() -> Result<()> {
     let bed = Bed::shared().await?;
-    let scene = listening(Scene::set(bed).await?);
+    let scene = listening(Scene::set(bed).await?).with("canary.every", "1d");
     let (daemon, address) = serving(&scene).await?;
+    is_measured(address, "bloodbank_audit_canary_duration_seconds_count", 1.0).await?;
     scene.publish(&[event(1)]).await?;
-    is_measured(address, "bloodbank_audit_commit_duration_seconds_count", 1.0).await?;
+    is_measured(address, "bloodbank_audit_events_stored_total", 2.0).await?;
     let (_, body) = ask(address, "/metrics").await?;
     for measure in measures::ALL {
         let kind = match measure.kind {

@@ -30,7 +30,7 @@ impl<'a> Needed<'a> {
         let topology = &setup.broker.topology;
         let [exchange, queue] = [&*topology.exchange, &*topology.queue];
         let [dlx, dlq] = [&*topology.dead_letter_exchange, &*topology.dead_letter_queue];
-        match topology.declare {
+        let mut needed = match topology.declare {
             Declare::Create => Needed {
                 configure: vec![exchange, queue, dlx, dlq],
                 write: vec![queue, dlx, dlq, DEFAULT_EXCHANGE],
@@ -41,7 +41,11 @@ impl<'a> Needed<'a> {
                 write: vec![DEFAULT_EXCHANGE],
                 read: vec![queue, dlq],
             },
+        };
+        if setup.canaries {
+            needed.write.push(exchange);
         }
+        needed
     }
 }
 

@@ -58,6 +58,7 @@ impl Filters {
             malformed: self.malformed,
             conflict: self.conflict,
             replays: false,
+            canaries: false,
             condition: self.condition,
         })
     }

@@ -148,6 +148,7 @@ pub fn recorded(replay: &RecordedReplay) -> anyhow::Result<Arrivals> {
         malformed: flag("malformed"),
         conflict: flag("conflict"),
         replays: false,
+        canaries: false,
         condition: text("where"),
     };
     let limit = None;

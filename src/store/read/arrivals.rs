@@ -67,13 +67,13 @@ pub struct Arrivals {
     pub limit: Option<i64>,
 }
 
-/// `$17`, `$18`: the event before. Partitions are left out by its time alone.
+/// `$18`, `$19`: the event before. Partitions are left out by its time alone.
 macro_rules! arrivals {
     ($what:literal, $from:literal, $order:literal) => {
         concat!(
             $what,
             filtered!($from),
-            " and ($17::timestamptz is null or (e.received_at >= $17 and (e.received_at, e.seq) > ($17, $18)))",
+            " and ($18::timestamptz is null or (e.received_at >= $18 and (e.received_at, e.seq) > ($18, $19)))",
             $order
         )
     };
@@ -81,10 +81,10 @@ macro_rules! arrivals {
 /// In the order of [`Column`], and null what a replay has no use for: to write an array for each event is not cheap.
 macro_rules! needed {
     () => {
-        "e.seq, e.received_at, null, e.event_id, null, null, null, e.event_key, case when $16::bool then e.event_type end, null,
-         e.exchange, e.routing_key, null, null, e.properties, case when $15::bool then e.payload end,
-         case when $15::bool then e.body end, null,
-         case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end"
+        "e.seq, e.received_at, null, e.event_id, null, null, null, e.event_key, case when $17::bool then e.event_type end, null,
+         e.exchange, e.routing_key, null, null, e.properties, case when $16::bool then e.payload end,
+         case when $16::bool then e.body end, null,
+         case when $17::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end"
     };
 }
 macro_rules! events {
@@ -92,14 +92,14 @@ macro_rules! events {
         concat!(
             "select ",
             needed!(),
-            arrivals!("", $from, " order by e.received_at, e.seq limit $19")
+            arrivals!("", $from, " order by e.received_at, e.seq limit $20")
         )
     };
 }
 macro_rules! chosen {
     ($macro:ident) => {
         $macro!(
-            "(select o.* from unnest($20::timestamptz[], $21::int8[]) c (at, seq)
+            "(select o.* from unnest($21::timestamptz[], $22::int8[]) c (at, seq)
                 cross join lateral (select i.* from audit.events i where i.received_at = c.at and i.seq = c.seq offset 0) o)"
         )
     };
@@ -110,7 +110,7 @@ macro_rules! number {
         arrivals!(
             "select count(*) from (select e.seq",
             $from,
-            " and $15::bool is not null and $16::bool is not null limit $19) e"
+            " and $16::bool is not null and $17::bool is not null limit $20) e"
         )
     };
 }
@@ -121,7 +121,7 @@ macro_rules! routes {
         arrivals!(
             "select e.exchange, e.routing_key, count(*) from (select e.exchange, e.routing_key",
             $from,
-            " and $15::bool is not null and $16::bool is not null order by e.received_at, e.seq limit $19) e
+            " and $16::bool is not null and $17::bool is not null order by e.received_at, e.seq limit $20) e
               group by e.exchange, e.routing_key order by count(*) desc, e.exchange, e.routing_key limit 10000"
         )
     };

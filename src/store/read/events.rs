@@ -38,8 +38,8 @@ macro_rules! columns {
     () => {
         "e.seq, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key,
          e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties,
-         case when $15::bool then e.payload end, case when $15::bool then e.body end, e.conflict_digest,
-         case when $16::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end"
+         case when $16::bool then e.payload end, case when $16::bool then e.body end, e.conflict_digest,
+         case when $17::bool then coalesce(octet_length(e.body), octet_length(e.payload::text))::int8 end"
     };
 }
 pub(super) use columns;
@@ -62,12 +62,12 @@ macro_rules! with_replays {
 }
 macro_rules! newest {
     ($from:literal) => {
-        events!($from, " order by e.received_at desc, e.seq desc limit $17")
+        events!($from, " order by e.received_at desc, e.seq desc limit $18")
     };
 }
 macro_rules! oldest {
     ($from:literal) => {
-        events!($from, " order by e.received_at, e.seq limit $17")
+        events!($from, " order by e.received_at, e.seq limit $18")
     };
 }
 macro_rules! count {
@@ -82,15 +82,15 @@ fn statement(filter: &Filter, selection: Selection) -> &'static str {
         (From::Type, Order::Newest)
             if selection.limit.is_some_and(|l| i32::try_from(l).is_ok()) =>
         {
-            newest!("audit.newest($3, $17::int)")
+            newest!("audit.newest($3, $18::int)")
         }
         (From::Events | From::Type, Order::Newest) => newest!("audit.events"),
         (From::Events | From::Type, Order::Oldest) => oldest!("audit.events"),
         (From::WithReplays, Order::Newest) => {
-            with_replays!(" order by e.received_at desc, e.seq desc limit $17")
+            with_replays!(" order by e.received_at desc, e.seq desc limit $18")
         }
         (From::WithReplays, Order::Oldest) => {
-            with_replays!(" order by e.received_at, e.seq limit $17")
+            with_replays!(" order by e.received_at, e.seq limit $18")
         }
         (From::Id, Order::Newest) => newest!("audit.event(coalesce($8::text, $9))"),
         (From::Id, Order::Oldest) => oldest!("audit.event(coalesce($8::text, $9))"),

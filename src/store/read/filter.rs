@@ -29,11 +29,13 @@ pub struct Filter {
     pub conflict: bool,
     /// Replays that came back, too, as the events that they are, received then.
     pub replays: bool,
+    /// Canaries, too.
+    pub canaries: bool,
     /// A condition in SQL, of the columns of `audit.events`.
     pub condition: Option<String>,
 }
 
-/// `$1` … `$14`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
+/// `$1` … `$15`, as [`Filter::bind`] binds them. What is null or false is not asked for, and is nothing any more when the
 /// statement is planned. A reader's own condition follows at the comment. `from` is `audit.events`, or a function that has
 /// all that can match, and goes by indexes.
 macro_rules! filtered {
@@ -55,14 +57,17 @@ macro_rules! filtered {
            and (not $11::bool or e.malformed)
            and (not $12::bool or e.conflict)
            and ($13::text[] is null or e.event_type = any ($13))
-           and ($14::text[] is null or e.routing_key = any ($14)) /* and */"
+           and ($14::text[] is null or e.routing_key = any ($14))
+           and ($15::bool or e.event_id is null
+                or e.event_id not between '63616e61-7279-8000-8000-000000000000' and '63616e61-7279-8fff-bfff-ffffffffffff'
+                or not audit.is_canary(e.event_id, e.payload, e.body)) /* and */"
         )
     };
 }
 pub(super) use filtered;
 
 impl Filter {
-    /// Binds `$1` … `$14` of [`filtered!`]. A pattern of which it is known what it stands for is not asked for as well.
+    /// Binds `$1` … `$15` of [`filtered!`]. A pattern of which it is known what it stands for is not asked for as well.
     pub(super) fn bind<'q>(
         &'q self,
         query: Query<'q, Postgres, PgArguments>,
@@ -86,6 +91,8 @@ impl Filter {
             .bind(self.conflict)
             .bind(alike.types.as_deref())
             .bind(alike.keys.as_deref())
+            // Who names an id means that event.
+            .bind(self.canaries || self.id.is_some())
     }
 }
 

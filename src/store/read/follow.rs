@@ -18,7 +18,7 @@ const NEXT: usize = 19;
 /// The last row comes in any case, so that the cursor goes on over what does not match.
 const STATEMENT: &str = concat!(
     "with s as materialized (
-         select f.next, f.event, row_number() over () as place from audit.events_since($17, $18) f
+         select f.next, f.event, row_number() over () as place from audit.events_since($18, $19) f
      )
      select ",
     columns!(),
