@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::config::{Config, ConfigError, Environment, Flags};
+use crate::config::{Config, ConfigError, Environment, Flags, Loaded};
 use crate::exit;
 use crate::telemetry::logs::{LogError, LogHandle, Logs};
 
@@ -27,6 +27,7 @@ pub mod overview;
 pub mod partitions;
 mod print;
 pub mod reading;
+mod reload;
 pub mod replay;
 pub mod run;
 pub mod settings;
@@ -54,17 +55,17 @@ const WORKER_STACK: usize = 256 * 1024 * 1024;
 /// is flushed before this returns.
 pub fn with_runtime<F, R>(flags: &Flags, environment: &Environment, command: F) -> ExitCode
 where
-    F: FnOnce(Config, LogHandle) -> R,
+    F: FnOnce(Loaded, LogHandle) -> R,
     R: Future<Output = anyhow::Result<ExitCode>>,
 {
-    let (config, logs) = match prepare(flags, environment) {
+    let (loaded, logs) = match prepare(flags, environment) {
         Ok(prepared) => prepared,
         Err(error) => return complain(&error),
     };
     let handle = logs.handle();
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let runtime = runtime()?;
-        let outcome = runtime.block_on(command(config, handle));
+        let outcome = runtime.block_on(command(loaded, handle));
         runtime.shutdown_timeout(LAST_THREADS);
         outcome
     }));
@@ -88,10 +89,10 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-fn prepare(flags: &Flags, environment: &Environment) -> anyhow::Result<(Config, Logs)> {
-    let config = Config::load(flags, environment)?.config;
-    let logs = Logs::install(&config.log)?;
-    Ok((config, logs))
+fn prepare(flags: &Flags, environment: &Environment) -> anyhow::Result<(Loaded, Logs)> {
+    let loaded = Config::load(flags, environment)?;
+    let logs = Logs::install(&loaded.config.log)?;
+    Ok((loaded, logs))
 }
 
 /// Says a failure on stderr, where there is no log yet. A closed stderr leaves nobody to tell.

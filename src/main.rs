@@ -19,12 +19,13 @@ fn main() -> ExitCode {
     let (flags, environment) = (cli.flags(), Environment::of_process());
     match cli.command {
         Command::Run(options) => {
-            with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
+            let again = (flags.clone(), environment.clone());
+            with_runtime(&flags, &environment, |loaded, logs| options.run(loaded, again, logs))
         }
         Command::Health(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Check(options) => options.start(&flags, &environment),
         Command::Migrate(options) => {
-            with_runtime(&flags, &environment, |config, logs| options.run(config, logs))
+            with_runtime(&flags, &environment, |loaded, _logs| options.run(loaded.config))
         }
         Command::Events(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Show(options) => with_answer(&flags, &environment, |config| options.run(config)),

@@ -1,4 +1,4 @@
-//! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reopens the log, SIGUSR1 tells the status.
+//! Signals: SIGTERM and SIGINT stop, a second one stops at once, SIGHUP reloads, SIGUSR1 tells the status.
 
 use std::{io, sync::Arc, thread};
 
@@ -40,13 +40,13 @@ pub struct Listener {
 
 impl Listener {
     /// Handles signals from now on: the first SIGTERM or SIGINT cancels `stop.soft`, the second `stop.hard`, and each
-    /// SIGHUP calls `reopen`, each SIGUSR1 `tell`.
+    /// SIGHUP calls `reload`, each SIGUSR1 `tell`.
     ///
     /// # Errors
     /// The operating system refuses a handler or a thread.
     pub fn start(
         stop: Stop,
-        reopen: impl Fn() + Send + 'static,
+        mut reload: impl FnMut() + Send + 'static,
         tell: impl Fn() + Send + 'static,
     ) -> io::Result<Listener> {
         let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
@@ -54,7 +54,7 @@ impl Listener {
         let thread = thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 match signal {
-                    SIGHUP => reopen(),
+                    SIGHUP => reload(),
                     SIGUSR1 => tell(),
                     _ if stop.soft.is_cancelled() => {
                         warn!(

@@ -14,6 +14,7 @@ mod upkeep;
 
 use std::{fmt::Display, time::Duration};
 
+use tokio::sync::watch;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -43,8 +44,8 @@ pub struct Settings {
     pub store: store::Settings,
     /// Which daemon this is, for whoever asks when it was listening.
     pub instance: String,
-    /// For how long history is kept; for ever where there is no end.
-    pub keep: Option<Duration>,
+    /// For how long history is kept; for ever where there is no end. What it changes to counts from then on.
+    pub keep: watch::Receiver<Option<Duration>>,
     /// Whether to apply missing migrations at the start.
     pub migrate: bool,
     /// What to do with deliveries.
@@ -107,7 +108,7 @@ pub async fn run(
         coverage.end(why(&result));
         result
     };
-    let upkeep = Upkeep::new(&settings.store, settings.keep);
+    let upkeep = Upkeep::new(&settings.store, settings.keep.clone());
     let report = report::report(manager, &settings, coverage, board.pulse(), &stop);
     let canaries = async {
         if let Some(flights) = &settings.canary {

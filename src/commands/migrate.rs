@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use super::settings;
-use crate::{config::Config, exit, store, telemetry::logs::LogHandle};
+use crate::{config::Config, exit, store};
 
 const HELP: &str = "\
 Examples:
@@ -32,7 +32,7 @@ impl Options {
     ///
     /// # Errors
     /// The database cannot be reached or was migrated by another program, or a step failed and was rolled back.
-    pub async fn run(self, config: Config, _logs: LogHandle) -> anyhow::Result<ExitCode> {
+    pub async fn run(self, config: Config) -> anyhow::Result<ExitCode> {
         let settings = settings::store(&config)?;
         let (steps, done) = match self.dry_run {
             true => (store::pending(&settings).await?, "would apply"),

@@ -4,10 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::settings;
+use super::{
+    reload::Reload,
+    settings::{self, Live},
+};
 use crate::{
     broker::Declare,
-    config::Config,
+    config::{Environment, Flags, Loaded},
     event::{Canary, now},
     exit, http,
     service_manager::ServiceManager,
@@ -23,7 +26,8 @@ Examples:
   bloodbank-audit run --set retention.keep=400d --set rabbitmq.declare=verify
 
 SIGTERM or SIGINT stops it: what is in hand is committed and acknowledged, within shutdown.grace; a second one stops it at
-once. SIGHUP opens the log files anew. SIGUSR1 writes into the log how the daemon fares.
+once. SIGHUP opens the log files anew, reads the configuration again, takes over what can change while it runs, and names in the
+log what needs a restart. SIGUSR1 writes into the log how the daemon fares.
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked
@@ -39,12 +43,19 @@ Exit status:
 pub struct Options {}
 
 impl Options {
-    /// Records until a signal ends it.
+    /// Records until a signal ends it. On SIGHUP the configuration is loaded again from the same flags and environment.
     ///
     /// # Errors
     /// Something has to be mended before it can go on; what was not acknowledged stays with the broker.
-    pub async fn run(self, config: Config, logs: LogHandle) -> anyhow::Result<ExitCode> {
-        let settings = settings::daemon(&config)?;
+    pub async fn run(
+        self,
+        loaded: Loaded,
+        (flags, environment): (Flags, Environment),
+        logs: LogHandle,
+    ) -> anyhow::Result<ExitCode> {
+        let live = Live::new(&loaded.config);
+        let settings = settings::daemon(&loaded.config, &live)?;
+        let listen = loaded.config.http.listen;
         if settings.canary.is_some()
             && Canary::new(&settings.rules.envelope, &settings.instance, now()).is_none()
         {
@@ -57,20 +68,15 @@ impl Options {
         let stop = Stop::new();
         let manager = ServiceManager::default();
         let of_reload = manager.clone();
-        let reopen = move || {
-            of_reload.reloading(|| {
-                if let Err(error) = logs.reopen() {
-                    tracing::error!("the log is not reopened: {error}");
-                }
-            });
-        };
+        let mut reload = Reload { flags, environment, running: loaded, logs, live };
+        let reload = move || of_reload.reloading(|| reload.reload());
         let board = Board::new(&settings);
         let of_signal = board.clone();
         let tell = move || match serde_json::to_string(&of_signal.status()) {
             Ok(status) => tracing::info!(status, "SIGUSR1: how the daemon fares"),
             Err(error) => tracing::error!(%error, "the status cannot be told"),
         };
-        let listener = Listener::start(stop.clone(), reopen, tell).context("handling signals")?;
+        let listener = Listener::start(stop.clone(), reload, tell).context("handling signals")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");
         if settings.broker.topology.declare == Declare::Verify {
             tracing::warn!(
@@ -79,7 +85,7 @@ impl Options {
             );
         }
         let record = supervisor::run(settings, stop, &manager, &board);
-        let result = match config.http.listen {
+        let result = match listen {
             Some(listen) => match Exporter::install() {
                 Ok(exporter) => tokio::select! {
                     result = record => result,

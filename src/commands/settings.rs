@@ -1,8 +1,9 @@
 //! The configuration, as each part of the daemon wants it. Here alone both sides are known.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytesize::ByteSize;
+use tokio::sync::watch;
 
 use crate::{
     backoff::Backoff,
@@ -13,16 +14,37 @@ use crate::{
     store, supervisor,
 };
 
-/// Everything the daemon is told to do.
+/// What of the daemon's settings can change while it runs.
+#[derive(Debug)]
+pub struct Live {
+    /// For how long history is kept.
+    pub keep: watch::Sender<Option<Duration>>,
+}
+
+impl Live {
+    /// As the configuration has it.
+    pub fn new(config: &Config) -> Live {
+        Live { keep: watch::Sender::new(config.retention.keep) }
+    }
+
+    /// Tells the daemon what the configuration has now. What is as it was disturbs nobody.
+    pub fn set(&self, config: &Config) {
+        self.keep.send_if_modified(|keep| {
+            std::mem::replace(keep, config.retention.keep) != config.retention.keep
+        });
+    }
+}
+
+/// Everything the daemon is told to do. What can change while it runs comes in as [`Live`] gives it.
 ///
 /// # Errors
 /// The database's URL holds something the client does not know.
-pub fn daemon(config: &Config) -> Result<supervisor::Settings, store::Fault> {
+pub fn daemon(config: &Config, live: &Live) -> Result<supervisor::Settings, store::Fault> {
     Ok(supervisor::Settings {
         broker: broker(config),
         store: store(config)?,
         instance: config.storage.instance.clone().unwrap_or_else(host_name),
-        keep: config.retention.keep,
+        keep: live.keep.subscribe(),
         migrate: config.postgres.migrate,
         rules: rules(config),
         canary: config.canary.every.map(|every| supervisor::Flights {

@@ -12,4 +12,4 @@ pub struct AccessLog {
     pub reads: bool,
 }
 
-pub(super) const KEYS: &[Key] = &[Key::new("access_log.reads", Kind::Bool, "")];
+pub(super) const KEYS: &[Key] = &[Key::new("access_log.reads", Kind::Bool, "").in_commands()];

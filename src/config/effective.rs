@@ -31,7 +31,7 @@ impl Loaded {
         toml
     }
 
-    fn source(&self, key: &Key) -> String {
+    pub(super) fn source(&self, key: &Key) -> String {
         let metadata = self.figment.find_metadata(key.path);
         let name = metadata.map_or("default", |metadata| &metadata.name);
         name.replace(char::is_control, " ")

@@ -21,6 +21,19 @@ pub(super) struct Key {
     pub optional: bool,
     /// Whether its value must never be shown.
     pub secret: bool,
+    /// When another value takes effect.
+    pub takes_effect: TakesEffect,
+}
+
+/// When another value of a key takes effect in a daemon that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TakesEffect {
+    /// With its next start.
+    AtStart,
+    /// When the configuration is read again; the comment in the shipped file says so.
+    OnReload,
+    /// The daemon does not ask for it, other commands read it each time.
+    InCommands,
 }
 
 /// How a value is written, in TOML and in a variable.
@@ -44,7 +57,14 @@ pub(super) enum Kind {
 
 impl Key {
     pub(super) const fn new(path: &'static str, kind: Kind, allowed: &'static str) -> Self {
-        Self { path, kind, allowed, optional: false, secret: false }
+        Self {
+            path,
+            kind,
+            allowed,
+            optional: false,
+            secret: false,
+            takes_effect: TakesEffect::AtStart,
+        }
     }
 
     pub(super) const fn secret(path: &'static str, allowed: &'static str) -> Self {
@@ -53,6 +73,14 @@ impl Key {
 
     pub(super) const fn optional(self) -> Self {
         Self { optional: true, ..self }
+    }
+
+    pub(super) const fn on_reload(self) -> Self {
+        Self { takes_effect: TakesEffect::OnReload, ..self }
+    }
+
+    pub(super) const fn in_commands(self) -> Self {
+        Self { takes_effect: TakesEffect::InCommands, ..self }
     }
 
     /// The section's name and the key's own.

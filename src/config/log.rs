@@ -57,7 +57,8 @@ pub(super) const KEYS: &[Key] = &[
         "log.level",
         Kind::Text,
         "off, error, warn, info, debug or trace, then perhaps \",target=level\"",
-    ),
+    )
+    .on_reload(),
     Key::new("log.directory", Kind::Text, "the path of a directory").optional(),
     Key::new("log.rotation", Kind::Choice(&["daily", "hourly", "never"]), ""),
     Key::new("log.keep_files", Kind::Integer, "a whole number from 1 to 10000"),

@@ -65,9 +65,15 @@ impl ConfigError {
 }
 
 impl fmt::Display for ConfigError {
+    /// A line each; with `{:#}` all in one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.problems[..] {
             [only] => write!(f, "the configuration is wrong: {only}"),
+            [first, others @ ..] if f.alternate() => {
+                let count = self.problems.len();
+                write!(f, "the configuration has {count} problems: {first}")?;
+                others.iter().try_for_each(|problem| write!(f, " | {problem}"))
+            }
             several => {
                 write!(f, "the configuration has {} problems:", several.len())?;
                 several.iter().try_for_each(|problem| write!(f, "\n  {problem}"))

@@ -82,7 +82,8 @@ pub enum Declare {
 pub(super) const KEYS: &[Key] = &[
     Key::secret("rabbitmq.url", "amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
     Key::secret("rabbitmq.management_url", "http://user:password@host:15672, or https:// for TLS")
-        .optional(),
+        .optional()
+        .in_commands(),
     Key::new("rabbitmq.exchange", Kind::Text, NAME),
     Key::new("rabbitmq.queue", Kind::Text, OWN_NAME),
     Key::new("rabbitmq.queue_type", Kind::Choice(&["quorum", "classic"]), ""),

@@ -37,7 +37,8 @@ pub(super) const KEYS: &[Key] = &[
         "retention.keep",
         Kind::Text,
         "a duration from 1h to 36500d, such as \"400d\", or \"never\"",
-    ),
+    )
+    .on_reload(),
     Key::new("retention.partition", Kind::Choice(&["1d", "1h"]), ""),
 ];
 

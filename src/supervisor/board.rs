@@ -40,7 +40,7 @@ struct Shared {
     history: Mutex<History>,
     canary: Mutex<Option<CanaryStatus>>,
     memory: usize,
-    keep: Option<Duration>,
+    keep: watch::Receiver<Option<Duration>>,
     /// A stage that is at one thing for longer does not get on.
     patience: Duration,
 }
@@ -64,7 +64,7 @@ impl Board {
                 settings.canary.as_ref().map(|flights| CanaryStatus::new(flights.every)),
             ),
             memory: settings.rules.bounds.bytes,
-            keep: settings.keep,
+            keep: settings.keep.clone(),
             patience: 2 * attempt,
         }))
     }
@@ -218,7 +218,7 @@ impl Board {
             queue: depths.borrow().map(Into::into),
             history: self.history().clone(),
             canary: self.0.canary.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            retention_seconds: keep.map(|keep| keep.as_secs()),
+            retention_seconds: keep.borrow().map(|keep| keep.as_secs()),
         }
     }
 }

@@ -6,6 +6,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use time::OffsetDateTime;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::board::Board;
@@ -26,7 +27,7 @@ const CLOCKS_AGREE: Duration = Duration::from_secs(60 * 60);
 /// Looks after the history for the daemon's life.
 pub(super) struct Upkeep<'a> {
     store: &'a store::Settings,
-    keep: Option<Duration>,
+    keep: watch::Receiver<Option<Duration>>,
     /// Older partitions that were said to be detached: they stay so.
     detached: HashSet<String>,
     /// What was said last to be in the way.
@@ -41,7 +42,7 @@ enum Round {
 }
 
 impl<'a> Upkeep<'a> {
-    pub fn new(store: &'a store::Settings, keep: Option<Duration>) -> Upkeep<'a> {
+    pub fn new(store: &'a store::Settings, keep: watch::Receiver<Option<Duration>>) -> Upkeep<'a> {
         Upkeep { store, keep, detached: HashSet::new(), said: None }
     }
 
@@ -51,7 +52,11 @@ impl<'a> Upkeep<'a> {
             board.coverage().writable().await;
             loop {
                 let round = self.round(board).await;
-                tokio::time::sleep(self.rest(round)).await;
+                let rest = self.rest(round);
+                tokio::select! {
+                    () = tokio::time::sleep(rest) => {}
+                    () = changed(&mut self.keep) => {}
+                }
             }
         };
         tokio::select! {
@@ -94,7 +99,8 @@ impl<'a> Upkeep<'a> {
             if (now() - database).abs() > CLOCKS_AGREE {
                 return Ok(Round::InTheWay(clocks_differ(database), EVERY));
             }
-            match self.keep {
+            let keep = *self.keep.borrow();
+            match keep {
                 Some(keep) => expire(&mut upkeep, keep).await,
                 None => Ok(Round::Done),
             }
@@ -118,6 +124,13 @@ impl<'a> Upkeep<'a> {
         for mended in mended.iter().filter(|mended| !before.contains(&mended.name)) {
             mended.say();
         }
+    }
+}
+
+/// Awaits another value; for ever where nobody can set one any more.
+async fn changed(keep: &mut watch::Receiver<Option<Duration>>) {
+    if keep.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer, Registry};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use self::file::LogFile;
 use super::panics;
@@ -40,10 +40,11 @@ pub struct Logs {
     _guards: Vec<WorkerGuard>,
 }
 
-/// Reopens the log; to be cloned to wherever SIGHUP arrives.
+/// Changes the log; to be cloned to wherever SIGHUP arrives.
 #[derive(Debug, Clone)]
 pub struct LogHandle {
     file: Option<Arc<LogFile>>,
+    filter: reload::Handle<EnvFilter, Registry>,
 }
 
 /// Why there is no log.
@@ -60,6 +61,9 @@ pub enum LogError {
     /// The filter, which the configuration has checked already.
     #[error("log.level: {0}")]
     Level(#[from] tracing_subscriber::filter::ParseError),
+    /// The log is gone.
+    #[error("log.level stays as it was: {0}")]
+    Gone(#[from] reload::Error),
     /// A log has been installed in this process before.
     #[error("the log is installed already")]
     Installed(#[from] tracing_subscriber::util::TryInitError),
@@ -88,7 +92,7 @@ impl Logs {
     where
         W: std::io::Write + Send + 'static,
     {
-        let filter = EnvFilter::builder().parse(&config.level)?;
+        let (filter, of_filter) = reload::Layer::new(filter(config)?);
         let file = match &config.directory {
             Some(directory) => Some(Arc::new(LogFile::open(directory, config)?)),
             None => None,
@@ -102,11 +106,11 @@ impl Logs {
             let queued = file::Queued { queue, file: Arc::clone(file) };
             layers.push(layer(config.format, queued, false));
         }
-        let subscriber = Registry::default().with(layers).with(filter);
-        Ok((subscriber, Self { handle: LogHandle { file }, _guards: guards }))
+        let subscriber = Registry::default().with(filter).with(layers);
+        Ok((subscriber, Self { handle: LogHandle { file, filter: of_filter }, _guards: guards }))
     }
 
-    /// What reopens this log.
+    /// What changes this log.
     pub fn handle(&self) -> LogHandle {
         self.handle.clone()
     }
@@ -131,6 +135,20 @@ impl LogHandle {
     pub fn reopen(&self) -> Result<(), LogError> {
         self.file.as_ref().map_or(Ok(()), |file| file.reopen())
     }
+
+    /// Lets pass from now on what this configuration lets pass.
+    ///
+    /// # Errors
+    ///
+    /// The log is gone.
+    pub fn filter(&self, config: &Log) -> Result<(), LogError> {
+        Ok(self.filter.reload(filter(config)?)?)
+    }
+}
+
+/// What is logged; everything else costs next to nothing.
+fn filter(config: &Log) -> Result<EnvFilter, LogError> {
+    Ok(EnvFilter::builder().parse(&config.level)?)
 }
 
 fn queue<W>(thread: &str, writer: W, lossy: bool) -> (NonBlocking, WorkerGuard)

@@ -10,6 +10,7 @@ mod binary;
 mod defaults;
 mod layers;
 mod refusals;
+mod reload;
 mod secret_files;
 mod secrets;
 mod unreadable;

@@ -38,6 +38,7 @@ mod nothing_spins;
 mod one_place;
 mod outages;
 mod own_rules;
+mod reload;
 mod replay;
 mod retention;
 mod roles;

@@ -2,9 +2,10 @@
 //! away is mended or named.
 
 use anyhow::Result;
+use nix::sys::signal::Signal;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::support::{Bed, Scene, event};
+use crate::support::{Bed, Daemon, Scene, event};
 
 /// Events, rejections and batches of ten and nine days ago, and of three.
 const OLD: &str = "
@@ -67,6 +68,24 @@ async fn what_is_wholly_past_goes_once_whatever_the_number_of_daemons() -> Resul
     assert_eq!(said("dropped a partition that was old enough"), 2);
     assert_eq!(said("deleted rejections that were old enough"), 1);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_time_counts_from_the_moment_of_sighup_on() -> Result<()> {
+    let (scene, _sql) = with_history("1h").await?;
+    let credentials = tempfile::tempdir()?;
+    let keep = credentials.path().join("retention.keep");
+    std::fs::write(&keep, "never")?;
+    let mut environment = scene.environment();
+    environment
+        .push(("CREDENTIALS_DIRECTORY".to_owned(), credentials.path().display().to_string()));
+    let daemon = Daemon::spawn(&["run"], &environment)?;
+    daemon.consumes(1).await?;
+    std::fs::write(&keep, "4d")?;
+    daemon.signal(Signal::SIGHUP)?;
+    daemon.says("taken over: retention.keep\"", 1).await?;
+    scene.counts(2, "select count(*) from audit.expired_partitions where keep = '4 days'").await?;
+    daemon.stops_cleanly().await
 }
 
 /// Dropping a partition locks the table. Whoever waits for that lock makes all others wait.

@@ -82,6 +82,21 @@ fn the_level_filters_by_target() {
 }
 
 #[test]
+fn another_level_counts_for_what_is_said_afterwards() {
+    let text = shown(&config(&["log.level=warn"]), false, |handle| {
+        // One place, which is asked again whether it is to speak.
+        let say = |what: &str| tracing::info!("{what}");
+        say("before");
+        handle.filter(&config(&["log.level=info"])).unwrap();
+        say("between");
+        handle.filter(&config(&["log.level=off"])).unwrap();
+        say("after");
+    });
+    assert!(!text.contains("before") && text.contains("between"), "{text}");
+    assert!(!text.contains("after"), "{text}");
+}
+
+#[test]
 fn colour_stays_on_the_terminal_also_in_the_fields_of_spans() {
     let directory = TempDir::new().unwrap();
     let text = shown(&config_in(directory.path(), &[]), true, |_| {

@@ -27,7 +27,7 @@ fn nothing_given_is_a_valid_configuration() {
 }
 
 /// The keys that `config` prints, which are all that are known.
-fn known() -> Vec<(String, String)> {
+pub(super) fn known() -> Vec<(String, String)> {
     let toml = Given::nothing().loaded().to_toml();
     let mut section = String::new();
     let mut known = Vec::new();
