@@ -23,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 pub use batch::Limits;
 pub use pulse::Pulse;
@@ -165,10 +166,11 @@ where
         let (window, end) = intake.run().await;
         Stage::Intake(window, end)
     };
+    let acknowledge = async { Stage::Acknowledge(acknowledge.await) };
     let names = [
-        (stages.spawn(intake).id(), "intake"),
-        (stages.spawn(async { Stage::Acknowledge(acknowledge.await) }).id(), "acknowledge"),
-        (stages.spawn(write).id(), "write"),
+        (stages.spawn(intake.in_current_span()).id(), "intake"),
+        (stages.spawn(acknowledge.in_current_span()).id(), "acknowledge"),
+        (stages.spawn(write.in_current_span()).id(), "write"),
     ];
 
     let mut outcome =

@@ -1,7 +1,7 @@
 //! A lane: one writer connection's life.
 
 use time::OffsetDateTime;
-use tracing::{info, warn};
+use tracing::{error_span, info, warn};
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +18,8 @@ pub(super) struct Lane {
     pub number: i64,
     span: Option<Span>,
     plan: Plan,
+    /// What is logged of this connection. It outlives sessions with the broker, and is not part of one.
+    log: tracing::Span,
 }
 
 impl Lane {
@@ -27,8 +29,10 @@ impl Lane {
         let ordered = sqlx::query("select audit.ensure_order()").execute(&mut link.connection);
         answered(link.patience, ordered).await?;
         let id = Uuid::now_v7();
-        info!(lane = %id, "connected to PostgreSQL");
-        Ok(Lane { link, id, number: 1, span: None, plan: settings.plan() })
+        let log = error_span!(parent: None, "postgres", lane = %id);
+        info!(parent: &log, "connected to PostgreSQL");
+        let plan = settings.plan();
+        Ok(Lane { link, id, number: 1, span: None, plan, log })
     }
 
     /// The partition that holds `at`. Entering one also makes those that follow it.
@@ -40,7 +44,7 @@ impl Lane {
         partitions::wait_little(&mut self.link, true).await?;
         match partitions::make_ahead(&mut self.link, self.plan, span).await {
             Err(fault) if fault.sqlstate.is_some() => {
-                warn!(cause = %fault, "partitions are not made ahead now, only when they are needed");
+                warn!(parent: &self.log, cause = %fault, "partitions are not made ahead now, only when they are needed");
             }
             made => made?,
         }
@@ -54,7 +58,7 @@ impl Lane {
         self.span = None;
         for mended in partitions::mend(&mut self.link, since).await? {
             if mended.found != Found::Detached {
-                mended.say();
+                self.log.in_scope(|| mended.say());
             }
         }
         Ok(())
@@ -77,6 +81,7 @@ impl Lane {
         let (ended,): (i64,) = answered(*patience, query.fetch_one(connection)).await?;
         if ended > 0 {
             warn!(
+                parent: &self.log,
                 ended,
                 "ended copies of daemons that had gone silent: their rows were in the way"
             );

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{info, warn};
+use tracing::{Instrument as _, error_span, info, warn};
 
 use super::{
     Failure, Settings,
@@ -46,6 +46,8 @@ pub(super) struct Sessions<'a> {
     unstored: Option<Batch>,
     /// Deliveries of the last session that may come again.
     in_hand: usize,
+    /// How many sessions were opened, or tried to be, since the start.
+    number: u64,
     /// Waits between sessions that die.
     flaps: Backoff,
     /// Waits between sessions that hold their deliveries for too long.
@@ -67,6 +69,7 @@ impl<'a> Sessions<'a> {
             window,
             unstored: None,
             in_hand: 0,
+            number: 0,
             flaps,
             holds,
             unparsable,
@@ -80,68 +83,85 @@ impl<'a> Sessions<'a> {
         let mut finished = true;
         // Nothing is asked of the broker before it could be stored.
         while self.storable(&mut writer).await? {
-            let (opened, before) = (Instant::now(), Settled::of(self.board.tally()));
-            let ended = match self.open().await? {
-                Opened::Session(session) => {
-                    self.count_unparsable(session.depths().dead_letters);
-                    let ended;
-                    (writer, ended) = self.play(session, writer).await;
-                    ended
-                }
-                Opened::Lost { reason, dead_letters } => {
-                    self.count_unparsable(dead_letters);
-                    self.in_hand = 0;
-                    Ended::SessionLost(reason)
-                }
-                Opened::Stopped => break,
-            };
-            if Settled::of(self.board.tally()).all > before.all {
-                self.unparsable.settled();
-            }
-            match ended {
-                Ended::Drained => break,
-                Ended::Overfull if self.stop.soft.is_cancelled() => break,
-                Ended::SessionLost(cause) if self.stop.soft.is_cancelled() => {
-                    finished = self.in_hand == 0;
-                    warn!(
-                        cause,
-                        may_come_again = self.in_hand,
-                        "the session with the broker ended during the stop: what is not acknowledged stays with the broker"
-                    );
+            self.number += 1;
+            // An error's level, so that it is there for whatever line is let through.
+            let span = error_span!("session", number = self.number, broker = %self.settings.broker.address);
+            let next;
+            (writer, next) = self.session(writer).instrument(span).await?;
+            match next {
+                Next::Session => {}
+                Next::Stop { finished: all } => {
+                    finished = all;
                     break;
                 }
-                // What was in hand is not stored; the grace period would only have ended a little later.
-                Ended::Held if self.stop.soft.is_cancelled() => {
-                    finished = false;
-                    break;
-                }
-                Ended::Overfull => {
-                    info!(
-                        "larger messages came than of late: those that ingest.memory has no room for go back to the \
-                         queue, and fewer are taken at a time"
-                    );
-                    self.window.begin_anew();
-                }
-                Ended::Held => {
-                    let held = humantime::format_duration(self.settings.rules.hold);
-                    warn!(
-                        %held,
-                        "PostgreSQL could not store for too long: what is in hand goes back to the queue before the broker \
-                         takes it back, and nothing is asked for until it can be stored"
-                    );
-                    self.window.begin_anew();
-                    self.held(&before).await;
-                }
-                Ended::SessionLost(reason) => {
-                    self.lost(&reason, opened.elapsed(), &before).await;
-                }
-                Ended::Aborted => return Ok(false),
-                Ended::Stopped(fault) => return Err(Failure::Store(fault)),
-                Ended::Died(name) => return Err(Failure::Died(name)),
+                Next::StopAtOnce => return Ok(false),
             }
         }
         writer.close().await;
         Ok(finished)
+    }
+
+    /// One session, from the first attempt to open it to what has to be waited for after its end.
+    async fn session(&mut self, mut writer: Writer) -> Result<(Writer, Next), Failure> {
+        let (opened, before) = (Instant::now(), Settled::of(self.board.tally()));
+        let ended = match self.open().await? {
+            Opened::Session(session) => {
+                self.count_unparsable(session.depths().dead_letters);
+                let ended;
+                (writer, ended) = self.play(session, writer).await;
+                ended
+            }
+            Opened::Lost { reason, dead_letters } => {
+                self.count_unparsable(dead_letters);
+                self.in_hand = 0;
+                Ended::SessionLost(reason)
+            }
+            Opened::Stopped => return Ok((writer, Next::Stop { finished: true })),
+        };
+        if Settled::of(self.board.tally()).all > before.all {
+            self.unparsable.settled();
+        }
+        let next = match ended {
+            Ended::Drained => Next::Stop { finished: true },
+            Ended::Overfull if self.stop.soft.is_cancelled() => Next::Stop { finished: true },
+            Ended::SessionLost(cause) if self.stop.soft.is_cancelled() => {
+                warn!(
+                    cause,
+                    may_come_again = self.in_hand,
+                    "the session with the broker ended during the stop: what is not acknowledged stays with the broker"
+                );
+                Next::Stop { finished: self.in_hand == 0 }
+            }
+            // What was in hand is not stored; the grace period would only have ended a little later.
+            Ended::Held if self.stop.soft.is_cancelled() => Next::Stop { finished: false },
+            Ended::Overfull => {
+                info!(
+                    "larger messages came than of late: those that ingest.memory has no room for go back to the \
+                     queue, and fewer are taken at a time"
+                );
+                self.window.begin_anew();
+                Next::Session
+            }
+            Ended::Held => {
+                let held = humantime::format_duration(self.settings.rules.hold);
+                warn!(
+                    %held,
+                    "PostgreSQL could not store for too long: what is in hand goes back to the queue before the broker \
+                     takes it back, and nothing is asked for until it can be stored"
+                );
+                self.window.begin_anew();
+                self.held(&before).await;
+                Next::Session
+            }
+            Ended::SessionLost(reason) => {
+                self.lost(&reason, opened.elapsed(), &before).await;
+                Next::Session
+            }
+            Ended::Aborted => Next::StopAtOnce,
+            Ended::Stopped(fault) => return Err(Failure::Store(fault)),
+            Ended::Died(name) => return Err(Failure::Died(name)),
+        };
+        Ok((writer, next))
     }
 
     /// Waits until events can be stored. False where told to stop meanwhile.
@@ -196,7 +216,7 @@ impl<'a> Sessions<'a> {
                 Ok(session) => {
                     let queue = &broker.topology.queue;
                     self.board.consumes(session.depths());
-                    info!(broker = %broker.address, queue, prefetch, "consuming");
+                    info!(queue, prefetch, "consuming");
                     return Ok(Opened::Session(session));
                 }
                 Err(fault) => match fault.kind {
@@ -324,6 +344,16 @@ impl<'a> Sessions<'a> {
             ),
         }
     }
+}
+
+/// What comes after a session.
+enum Next {
+    /// Another one.
+    Session,
+    /// Nothing: told to stop. Whether what was in hand could be finished.
+    Stop { finished: bool },
+    /// Nothing, and nobody waits for anything any more.
+    StopAtOnce,
 }
 
 enum Opened {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
-use testbed::eventually;
+use testbed::{Proxy, eventually};
 
 use crate::support::{Bed, PATIENCE, Scene, event};
 
@@ -31,6 +31,40 @@ async fn sighup_reopens_the_log_file() -> Result<()> {
     let (before, after) = (std::fs::read_to_string(&old)?, std::fs::read_to_string(&file)?);
     assert!(before.contains("consuming") && !before.contains("\"stopped\""), "{before}");
     assert!(!after.contains("consuming") && after.contains("\"stopped\""), "{after}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_tells_which_connection_it_is_about() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let proxy = Proxy::start(bed.rabbitmq.port()).await?;
+    let scene = Scene::set(bed).await?;
+    let through = Some(bed.rabbitmq.amqp_url_at(proxy.port()));
+    let scene = scene.through(through, None);
+    let daemon = scene.daemon().await?;
+    proxy.cut().await;
+    daemon.consumes(2).await?;
+    daemon.stops_cleanly().await?;
+    let span = |line: &str| -> Result<serde_json::Value> {
+        Ok(serde_json::from_str::<serde_json::Value>(line)?["span"].clone())
+    };
+    let mut sessions = Vec::new();
+    for line in daemon.log() {
+        let of_session = ["\"consuming\"", "session with the broker ended"];
+        if of_session.iter().any(|words| line.contains(words)) {
+            let span = span(&line)?;
+            assert_eq!(span["name"], "session");
+            assert!(
+                span["broker"].as_str().is_some_and(|at| at.contains(&proxy.port().to_string()))
+            );
+            sessions.push(span["number"].as_u64());
+        } else if line.contains("connected to PostgreSQL") {
+            let span = span(&line)?;
+            assert_eq!(span["name"], "postgres");
+            assert!(span["lane"].is_string(), "{span}");
+        }
+    }
+    assert_eq!(sessions, [Some(1), Some(1), Some(2)]);
     Ok(())
 }
 
