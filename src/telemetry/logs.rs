@@ -1,5 +1,7 @@
 //! The log: to stderr, and to rolling files where a directory is set.
 //!
+//! Spans say which connection a line is about; each line shows the one that it is in.
+//!
 //! Both are written by threads of their own behind a bounded queue. Where the queue is full, the caller waits:
 //! no line is dropped. The one exception is stderr beside files: then the files are the complete log, and a
 //! terminal that was stopped with Ctrl-S must not stop the daemon.
@@ -23,6 +25,8 @@ use super::panics;
 use crate::config::{Log, LogFormat};
 
 mod file;
+mod names;
+mod notice;
 
 /// Lines that wait for their writer before the callers do.
 const QUEUED_LINES: usize = 16_384;
@@ -59,10 +63,10 @@ pub enum LogError {
         error: std::io::Error,
     },
     /// The filter, which the configuration has checked already.
-    #[error("log.level: {0}")]
+    #[error("log.level, log.filter: {0}")]
     Level(#[from] tracing_subscriber::filter::ParseError),
     /// The log is gone.
-    #[error("log.level stays as it was: {0}")]
+    #[error("log.level and log.filter stay as they were: {0}")]
     Gone(#[from] reload::Error),
     /// A log has been installed in this process before.
     #[error("the log is installed already")]
@@ -93,11 +97,11 @@ impl Logs {
         W: std::io::Write + Send + 'static,
     {
         let (filter, of_filter) = reload::Layer::new(filter(config)?);
+        let (stderr, stderr_guard) = queue("log-stderr", stderr, config.directory.is_some());
         let file = match &config.directory {
-            Some(directory) => Some(Arc::new(LogFile::open(directory, config)?)),
+            Some(directory) => Some(Arc::new(LogFile::open(directory, config, stderr.clone())?)),
             None => None,
         };
-        let (stderr, stderr_guard) = queue("log-stderr", stderr, file.is_some());
         let mut guards = vec![stderr_guard];
         let mut layers = vec![layer(config.format, stderr, colour)];
         if let Some(file) = &file {
@@ -148,7 +152,8 @@ impl LogHandle {
 
 /// What is logged; everything else costs next to nothing.
 fn filter(config: &Log) -> Result<EnvFilter, LogError> {
-    Ok(EnvFilter::builder().parse(&config.level)?)
+    let directives = [std::slice::from_ref(&config.level), &config.filter].concat();
+    Ok(EnvFilter::builder().parse(directives.join(","))?)
 }
 
 fn queue<W>(thread: &str, writer: W, lossy: bool) -> (NonBlocking, WorkerGuard)

@@ -32,6 +32,7 @@ mod half_open;
 mod kills;
 mod leader_moves;
 mod logs;
+mod logs_without_room;
 mod long_outages;
 mod manual;
 mod nothing_spins;

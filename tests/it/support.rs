@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub use balance::{counted_duplicates, lost_0_duplicates_0};
 pub use bed::Bed;
-pub use daemon::Daemon;
+pub use daemon::{Daemon, PROGRAM};
 pub use history::{keep_workers_away, made_history};
 pub use kept::{Body, Kept};
 pub use load::Load;

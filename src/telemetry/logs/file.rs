@@ -1,4 +1,4 @@
-//! Rolling log files that can be opened anew.
+//! Rolling log files that can be opened anew, and that outlast a disk without room.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -8,22 +8,24 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use tracing_appender::non_blocking::NonBlocking;
-use tracing_appender::rolling::{RollingFileAppender, Rotation as Every};
+use tracing_appender::rolling::RollingFileAppender;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::LogError;
-use crate::config::{Log, Rotation};
-
-/// What the files' names begin and end with; the date stands between.
-const PREFIX: &str = "bloodbank-audit";
-const SUFFIX: &str = "log";
+use super::names::Names;
+use super::notice::Notice;
+use crate::config::{Log, LogFormat, Rotation};
 
 /// The present file of a directory of log files.
 #[derive(Debug)]
 pub(super) struct LogFile {
-    directory: PathBuf,
-    rotation: Rotation,
+    names: Names,
+    /// Bytes after which a file takes no further line.
+    max_size: Option<u64>,
     keep: usize,
+    format: LogFormat,
+    /// Where it is said that the files cannot be written.
+    stderr: NonBlocking,
     present: Mutex<Present>,
     /// Rings after each line.
     written: Condvar,
@@ -33,27 +35,43 @@ pub(super) struct LogFile {
 #[derive(Debug)]
 struct Present {
     appender: RollingFileAppender,
-    /// Hours since 1970 when old files were last looked for: no rotation is more frequent.
+    /// The file, and the bytes in it, where these are bounded.
+    path: PathBuf,
+    bytes: u64,
+    /// Hours since 1970 when old files were last looked for: no rotation by the clock is more frequent.
     pruned: i64,
-    /// The last write failed, and stderr was told.
-    failing: bool,
+    /// Lines that are not in the file since it took one last, and why.
+    missing: u64,
+    /// The file ends in the middle of a line.
+    torn: bool,
     /// Lines taken from the queue.
     lines: u64,
 }
 
 impl LogFile {
-    /// Makes the directory where it is missing, and opens the present file in it.
-    pub(super) fn open(directory: &Path, config: &Log) -> Result<Self, LogError> {
+    /// Makes the directory where it is missing, and opens the present file in it. What is wrong later goes to `stderr`.
+    pub(super) fn open(
+        directory: &Path,
+        config: &Log,
+        stderr: NonBlocking,
+    ) -> Result<Self, LogError> {
+        let names = Names { directory: directory.to_owned(), rotation: config.rotation };
+        let present = Present {
+            appender: names.open()?,
+            path: PathBuf::new(),
+            bytes: 0,
+            pruned: hour(),
+            missing: 0,
+            torn: false,
+            lines: 0,
+        };
         let file = Self {
-            directory: directory.to_owned(),
-            rotation: config.rotation,
+            names,
+            max_size: config.max_size.map(|size| size.as_u64()),
             keep: config.keep_files,
-            present: Mutex::new(Present {
-                appender: appender(directory, config.rotation)?,
-                pruned: hour(),
-                failing: false,
-                lines: 0,
-            }),
+            format: config.format,
+            stderr,
+            present: Mutex::new(present),
             written: Condvar::new(),
             queued: AtomicU64::new(0),
         };
@@ -63,8 +81,11 @@ impl LogFile {
 
     /// Opens the present file under its name again; where that fails, the old one stays in use.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
-        let appender = appender(&self.directory, self.rotation)?;
-        self.present().appender = appender;
+        let appender = self.names.open()?;
+        let mut present = self.present();
+        present.appender = appender;
+        // To be measured anew.
+        present.path = PathBuf::new();
         Ok(())
     }
 
@@ -84,18 +105,16 @@ impl LogFile {
 
     fn write_line(&self, line: &[u8]) {
         let mut present = self.present();
-        match present.appender.write_all(line) {
-            Ok(()) => present.failing = false,
-            Err(error) if !present.failing => {
-                present.failing = true;
-                let directory = self.directory.display();
-                let _ = writeln!(
-                    io::stderr(),
-                    "cannot write the log files in {directory}: {error}; until that is mended, or log.directory is \
-                     another place, lines are on stderr alone"
-                );
+        self.begin_another_where_full(&mut present, line.len());
+        if let Err(error) = self.catch_up(&mut present).and_then(|()| present.put(line)) {
+            present.missing += 1;
+            if present.missing == 1 {
+                self.say(&Notice::error(format!(
+                    "cannot write the log files in {}: {error}; until that is mended, or log.directory is another place, \
+                     lines are on stderr alone",
+                    self.names.directory.display()
+                )));
             }
-            Err(_) => {}
         }
         present.lines += 1;
         self.written.notify_all();
@@ -107,51 +126,88 @@ impl LogFile {
         }
     }
 
-    /// Removes the oldest files beyond those to keep. The appender's own pruning goes by creation time and
-    /// takes every file with the prefix, those of another daemon and, on a restart, today's included.
-    fn prune(&self) {
-        if self.rotation == Rotation::Never {
+    /// Where lines are missing, says so in their place; what cannot be said now either is tried with the next line.
+    fn catch_up(&self, present: &mut Present) -> io::Result<()> {
+        let missing = present.missing;
+        if missing == 0 {
+            return Ok(());
+        }
+        if present.torn {
+            present.put(b"\n")?;
+        }
+        let here =
+            "lines are missing here: there was no room for them, or the files could not be written";
+        present.put(Notice::missing(here.to_owned(), missing).line(self.format).as_bytes())?;
+        present.missing = 0;
+        let directory = self.names.directory.display();
+        self.say(&Notice::missing(
+            format!(
+                "the log files in {directory} are written again, and say where lines are missing"
+            ),
+            missing,
+        ));
+        Ok(())
+    }
+
+    fn say(&self, notice: &Notice) {
+        // It is queued, and dropped where nobody reads stderr.
+        let _ = self.stderr.clone().write_all(notice.line(self.format).as_bytes());
+    }
+
+    /// Sets the present file aside where the line would make it too large.
+    fn begin_another_where_full(&self, present: &mut Present, line: usize) {
+        let Some(max_size) = self.max_size else { return };
+        let path = self.names.present(OffsetDateTime::now_utc());
+        if present.path != path {
+            present.bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
+            present.path = path;
+        }
+        if present.bytes == 0 || present.bytes + line as u64 <= max_size {
             return;
         }
-        let names = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        let mut files: Vec<_> =
-            names.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        files.retain(|name| is_dated(name));
-        // The dates sort as text.
-        files.sort_unstable();
-        for name in files.iter().rev().skip(self.keep) {
-            // What cannot be removed now is tried again in an hour.
-            let _ = std::fs::remove_file(self.directory.join(name));
+        // Where it cannot be set aside it is written on, and this tried again when as much has been written once more.
+        present.bytes = 0;
+        let set_aside = self.names.set_aside(&present.path);
+        match set_aside.map_err(|error| error.to_string()).and_then(|()| {
+            self.names.open().map_err(|error| error.to_string())
+        }) {
+            Ok(appender) => {
+                present.appender = appender;
+                present.torn = false;
+                self.prune();
+            }
+            Err(error) => self.say(&Notice::error(format!(
+                "no other log file can be begun in {}: {error}; the present one grows beyond log.max_size",
+                self.names.directory.display()
+            ))),
+        }
+    }
+
+    fn prune(&self) {
+        if self.names.rotation != Rotation::Never || self.max_size.is_some() {
+            self.names.prune(self.keep);
         }
     }
 }
 
-fn is_dated(name: &str) -> bool {
-    let date = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
-    let date = date.and_then(|rest| rest.strip_prefix('.')).and_then(|rest| rest.strip_suffix('.'));
-    date.is_some_and(|date| {
-        date.len() >= 10 && date.chars().all(|c| c.is_ascii_digit() || c == '-')
-    })
-}
-
-fn appender(directory: &Path, rotation: Rotation) -> Result<RollingFileAppender, LogError> {
-    let refused = |error| LogError::Directory { path: directory.to_owned(), error };
-    std::fs::create_dir_all(directory).map_err(refused)?;
-    let every = match rotation {
-        Rotation::Daily => Every::DAILY,
-        Rotation::Hourly => Every::HOURLY,
-        Rotation::Never => Every::NEVER,
-    };
-    RollingFileAppender::builder()
-        .rotation(every)
-        .filename_prefix(PREFIX)
-        .filename_suffix(SUFFIX)
-        .build(directory)
-        .map_err(|error| refused(io::Error::other(innermost(&error))))
-}
-
-fn innermost(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), innermost)
+impl Present {
+    /// Writes text that ends a line.
+    fn put(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut rest = text;
+        while !rest.is_empty() {
+            match self.appender.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    rest = &rest[written..];
+                    self.bytes += written as u64;
+                    self.torn = !rest.is_empty();
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn hour() -> i64 {

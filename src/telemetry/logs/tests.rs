@@ -187,6 +187,128 @@ fn old_files_go_and_those_of_others_stay() {
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), others.len() + 2);
 }
 
+/// The text of each file, in the order of their names.
+fn in_order(directory: &Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|name| (name.clone(), fs::read_to_string(directory.join(name)).unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_full_file_is_set_aside_and_no_line_is_lost() {
+    for rotation in ["never", "daily", "hourly"] {
+        let directory = TempDir::new().unwrap();
+        let settings =
+            [&format!("log.rotation={rotation}"), "log.max_size=4 KiB", "log.keep_files=1000"];
+        // Over a restart, too, and beside a number that is taken.
+        for run in 0..2 {
+            shown(&config_in(directory.path(), &settings), false, |_| {
+                for number in 0..200 {
+                    tracing::info!(number = run * 200 + number, "line");
+                }
+            });
+        }
+        let files = in_order(directory.path());
+        assert!(files.len() > 5, "{files:?}");
+        assert!(files.iter().all(|(_, text)| text.len() <= 4096 && !text.is_empty()));
+        assert!(files[0].0.ends_with(".000001.log"), "{}", files[0].0);
+        let lines: String = files.into_iter().map(|(_, text)| text).collect();
+        // A run may end at midnight, and the names still sort.
+        for (number, line) in lines.lines().enumerate() {
+            assert!(line.ends_with(&format!("number={number}")), "{line}");
+        }
+        assert_eq!(lines.lines().count(), 400);
+    }
+}
+
+#[test]
+fn of_files_that_were_set_aside_the_oldest_go() {
+    let directory = TempDir::new().unwrap();
+    let settings = ["log.rotation=never", "log.max_size=4 KiB", "log.keep_files=3"];
+    let other = directory.path().join("bloodbank-audit.2.log");
+    fs::write(&other, "another's").unwrap();
+    shown(&config_in(directory.path(), &settings), false, |_| {
+        (0..400).for_each(|number| tracing::info!(number, "line"));
+    });
+    fs::remove_file(other).unwrap();
+    let files = in_order(directory.path());
+    assert_eq!(files.len(), 3, "{files:?}");
+    let lines: String = files.into_iter().map(|(_, text)| text).collect();
+    let first = 400 - lines.lines().count();
+    assert!(first > 0);
+    for (number, line) in (first..).zip(lines.lines()) {
+        assert!(line.ends_with(&format!("number={number}")), "{line}");
+    }
+}
+
+#[test]
+fn where_lines_are_missing_the_file_says_how_many_once_there_is_room_again() {
+    for format in ["human", "json"] {
+        let directory = TempDir::new().unwrap();
+        let present = directory.path().join("bloodbank-audit.log");
+        std::os::unix::fs::symlink("/dev/full", &present).unwrap();
+        let settings = [&format!("log.format={format}"), "log.rotation=never"];
+        let config = config_in(directory.path(), &settings);
+        let screen = Screen::default();
+        let (subscriber, logs) = Logs::build(&config, screen.clone(), false).unwrap();
+        with_default(subscriber, || {
+            (0..3).for_each(|number| tracing::info!(number, "unseen"));
+            logs.handle.file.as_ref().unwrap().drain(LAST_LINES);
+            fs::remove_file(&present).unwrap();
+            logs.handle().reopen().unwrap();
+            (3..5).for_each(|number| tracing::info!(number, "seen"));
+        });
+        drop(logs);
+        let file = only_file(directory.path());
+        let lines: Vec<_> = file.lines().collect();
+        assert_eq!(lines.len(), 3, "{file}");
+        assert!(lines[0].contains("lines are missing here"), "{file}");
+        assert!(lines[1].contains("seen") && lines[2].contains("seen"), "{file}");
+        // Once at the start, once at the end, and in the format of the others.
+        let screen = screen.text();
+        for said in ["cannot write the log files in", "are written again"] {
+            assert_eq!(screen.matches(said).count(), 1, "{screen}");
+        }
+        assert_eq!(screen.lines().count(), 7, "{screen}");
+        if format == "json" {
+            for line in lines.iter().copied().chain(screen.lines()) {
+                let _: serde_json::Value = serde_json::from_str(line).unwrap();
+            }
+            assert!(lines[0].contains("\"missing_lines\":3"), "{file}");
+        } else {
+            assert!(lines[0].contains("WARN") && lines[0].ends_with("missing_lines=3"), "{file}");
+        }
+    }
+}
+
+#[test]
+fn other_levels_count_for_single_modules() {
+    let settings = ["log.level=warn", "log.filter=loud=trace,other::part=debug"];
+    let text = shown(&config(&settings), false, |_| {
+        tracing::info!("unseen");
+        tracing::trace!(target: "loud::below", "seen");
+        tracing::debug!(target: "other::part", "seen");
+        tracing::debug!(target: "other", "unseen");
+    });
+    assert!(!text.contains("unseen") && text.matches("seen").count() == 2, "{text}");
+}
+
+#[test]
+fn a_line_shows_the_connection_that_it_is_about_at_every_level() {
+    let text = shown(&config(&["log.format=json", "log.level=error"]), false, |_| {
+        let _span = tracing::error_span!("session", number = 7).entered();
+        tracing::error!("lost");
+    });
+    let line: serde_json::Value = serde_json::from_str(text.trim()).unwrap();
+    assert_eq!(line["span"], serde_json::json!({"name": "session", "number": 7}));
+}
+
 #[test]
 fn a_stderr_that_nobody_reads_any_more_stops_nothing() {
     let (reader, writer) = io::pipe().unwrap();

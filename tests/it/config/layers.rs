@@ -131,6 +131,9 @@ fn an_empty_text_unsets_what_has_no_default() {
     let given = given.variable("BLOODBANK_AUDIT__LOG__DIRECTORY", "").set("envelope.source=");
     assert_eq!(given.config().log.directory, None);
     assert_eq!(given.config().envelope.source, None);
+    let given = Given::nothing().file("[log]\nmax_size = \"1 MiB\"\n");
+    assert_eq!(given.config().log.max_size, Some(ByteSize::mib(1)));
+    assert_eq!(given.set("log.max_size=").config().log.max_size, None);
 }
 
 #[test]

@@ -155,6 +155,14 @@ fn a_log_filter_with_a_typo_would_silence_everything() {
     Given::nothing()
         .set("log.level=WARN,bloodbank_audit::broker=debug,sqlx[q{a=1}]=off,[s]=3")
         .config();
+    refused("log.max_size=4095", &["out of range; allowed: a size from 4 KiB to 1 TiB"]);
+    refused("log.filter=sqlx", &["\"sqlx\" is not target=level"]);
+    refused("log.filter=sqlx=wran", &["\"wran\" is no level (did you mean `warn`?)"]);
+    refused("log.filter=debug", &["\"debug\" is not target=level"]);
+    refused("log.filter=[\"sqlx=warn,a=b\"]", &["is not target=level"]);
+    refused("log.filter=a b/c=info", &["is no target"]);
+    let given = Given::nothing().set("log.filter=sqlx=warn, bloodbank_audit::broker=debug");
+    assert_eq!(given.config().log.filter, ["sqlx=warn", "bloodbank_audit::broker=debug"]);
 }
 
 #[test]

@@ -53,8 +53,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("http.listen", "off"),
     ("log.format", "json"),
     ("log.level", "debug"),
+    ("log.filter", "sqlx=warn"),
     ("log.directory", "/other"),
     ("log.rotation", "never"),
+    ("log.max_size", "1 MiB"),
     ("log.keep_files", "1"),
 ];
 

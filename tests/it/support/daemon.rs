@@ -17,6 +17,9 @@ use testbed::eventually;
 
 use super::PATIENCE;
 
+/// The program.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_bloodbank-audit");
+
 /// A running daemon; killed when dropped.
 pub struct Daemon {
     child: Mutex<Child>,
@@ -27,7 +30,16 @@ pub struct Daemon {
 impl Daemon {
     /// Starts `bloodbank-audit` with these arguments and this environment, and no other configuration.
     pub fn spawn(arguments: &[&str], environment: &[(String, String)]) -> Result<Daemon> {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bloodbank-audit"))
+        Daemon::spawn_by(Command::new(PROGRAM), arguments, environment)
+    }
+
+    /// The same by a command that becomes the program, whose arguments follow its own.
+    pub fn spawn_by(
+        mut command: Command,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Result<Daemon> {
+        let mut child = command
             .args(arguments)
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
