@@ -24,7 +24,7 @@ mod watch;
 
 use std::future::Future;
 
-pub use address::Address;
+pub use address::{Address, Auth};
 pub use alarms::{Alarm, Alarms};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use deliveries::Deliveries;
@@ -38,6 +38,7 @@ pub use management::{
 pub use probe::Probe;
 pub use publisher::{Confirmation, Publisher, Returned};
 pub use session::{AckHandle, Session, SessionHandle, Settings};
+pub use tls::{Expiry, Identity, Trust};
 pub use topology::{Declare, Depths, QueueType, Topology};
 pub use watch::{Change, Watch};
 

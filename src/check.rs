@@ -6,6 +6,7 @@
 //! connect may take.
 
 mod broker;
+mod certificates;
 mod database;
 mod disk;
 mod files;
@@ -40,6 +41,15 @@ pub struct Setup {
     pub store: store::Settings,
     /// Whether the daemon applies what is missing of the schema.
     pub migrates: bool,
+}
+
+/// What goes over a network as plain text, and what to do about it, for both sides. A name that nobody knows is asked for at
+/// most as long as one attempt to connect may take, and nothing is said of it.
+pub async fn plain_text(broker: &amqp::Settings, database: &store::Settings) -> Vec<Finding> {
+    let (broker, database) =
+        tokio::join!(broker::plain_text(broker), database::plain_text(database));
+    let of_all = broker.into_iter().chain(database);
+    of_all.filter(|finding| finding.verdict == Verdict::Warning).collect()
 }
 
 /// Looks at all of it. The findings come in the order of the areas, and in each in that of dependence.

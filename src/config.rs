@@ -52,7 +52,7 @@ pub use management_url::{ManagementUrl, ManagementUrlError};
 pub use postgres::Postgres;
 pub use postgres_url::{PostgresUrl, PostgresUrlError};
 pub use problem::ConfigError;
-pub use rabbitmq::{Declare, QueueType, RabbitMq};
+pub use rabbitmq::{Auth, Declare, QueueType, RabbitMq};
 pub use reconnect::Reconnect;
 pub use reload::Changes;
 pub use retention::{Partition, Retention};

@@ -6,6 +6,7 @@
 pub mod allocator;
 pub mod backoff;
 pub mod broker;
+pub mod certificates;
 pub mod check;
 pub mod cli;
 pub mod commands;

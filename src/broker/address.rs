@@ -1,6 +1,8 @@
 //! Where a broker is, and as whom to log in.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
+
+use super::Trust;
 
 /// A broker's address and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,8 +19,22 @@ pub struct Address {
     pub password: String,
     /// Whether to speak TLS.
     pub tls: bool,
-    /// Certificate authorities to trust, in PEM; the system's where there is none.
-    pub ca_file: Option<PathBuf>,
+    /// Whom to trust under TLS, and by which certificate to be known.
+    pub trust: Trust,
+    /// The name that the broker's certificate is to have, where it is not the host's.
+    pub server_name: Option<String>,
+    /// How to log in.
+    pub auth: Auth,
+}
+
+/// How to prove who one is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// By user name and password.
+    #[default]
+    Plain,
+    /// By the client certificate, which also names the user. User name and password are not sent.
+    External,
 }
 
 impl Address {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use amqprs::error::Error;
 
-use super::{Address, ending::Ending};
+use super::{Address, Auth, ending::Ending, tls::Seen};
 
 /// What a fault calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +45,12 @@ impl Fault {
         Fault { kind, message: message.into() }
     }
 
-    /// A failure to open a connection.
-    pub(super) fn of_opening(address: &Address, error: &Error) -> Fault {
+    /// A failure to open a connection, and what was seen of TLS on it, where that was spoken.
+    pub(super) fn of_opening(address: &Address, seen: Option<&Seen>, error: &Error) -> Fault {
         let text = error.to_string();
+        if let Some(trouble) = seen.and_then(|seen| seen.trouble(&text)) {
+            return Fault::new(Kind::Refused, format!("the broker at {address}: {trouble}"));
+        }
         if let Some((code, said)) = close_in(&text) {
             return Fault::of_reply(
                 code,
@@ -58,18 +61,25 @@ impl Fault {
             Fault::new(Kind::Refused, format!("the broker at {address} {why} ({text})"))
         };
         match error {
-            Error::ConnectionOpenError(_) => refused("refuses the connection"),
-            _ if text.contains("certificate")
-                || text.contains("corrupt message")
-                || text.contains("HandshakeFailure") =>
-            {
-                refused(
-                    "and this side do not agree on TLS; check the scheme, the port and rabbitmq.tls_ca_file",
-                )
+            Error::ConnectionOpenError(_) if text.contains("EXTERNAL") => {
+                Fault::no_external(address)
             }
-            _ if is_cut_short(&text) && address.tls => refused(
-                "ends the connection during the TLS handshake or the login; check the port, the user name and the password",
-            ),
+            Error::ConnectionOpenError(_) => refused("refuses the connection"),
+            _ if is_cut_short(&text) && address.tls => match seen.and_then(Seen::left_wanting) {
+                Some(wanted) => refused(&format!(
+                    "ends the connection during the TLS handshake or the login: {wanted}; or check the user name and \
+                         the password"
+                )),
+                None if address.auth == Auth::External => refused(
+                    "ends the connection during the TLS handshake or the login, which is how it answers a \
+                         certificate that names none of its users; see its ssl_cert_login_from, and that a user of that \
+                         name exists",
+                ),
+                None => refused(
+                    "ends the connection during the TLS handshake or the login; check the port, the user name and the \
+                         password",
+                ),
+            },
             // The broker answers a wrong password by closing the socket after three seconds.
             _ if is_cut_short(&text) => refused(
                 "ends the connection during the login, which is how it answers a wrong user name or password, or a \
@@ -80,6 +90,17 @@ impl Fault {
                 format!("the broker at {address} cannot be reached: {text}"),
             ),
         }
+    }
+
+    /// The broker has no login by certificate.
+    pub(super) fn no_external(address: &Address) -> Fault {
+        Fault::new(
+            Kind::Refused,
+            format!(
+                "the broker at {address} does not take EXTERNAL, the login by certificate; enable its plugin \
+                 rabbitmq_auth_mechanism_ssl and add EXTERNAL to its auth_mechanisms, or set rabbitmq.auth = \"plain\""
+            ),
+        )
     }
 
     /// A failed call on an open channel: what the broker gave as its reason counts for more than the client's error.

@@ -6,7 +6,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     error::Error,
     fmt,
-    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use reqwest::{Client, StatusCode, redirect::Policy};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Fault, Kind, tls};
+use super::{Fault, Kind, Trust, tls};
 
 pub use inspect::{
     ConsumerView, ExchangeView, NodeView, PermissionsView, PolicyView, QueueView, SourceView,
@@ -33,8 +33,8 @@ pub struct ManagementAddress {
     pub user: String,
     /// The user's password.
     pub password: String,
-    /// PEM file of the authorities trusted for `https`; the machine's own where there is none.
-    pub ca_file: Option<PathBuf>,
+    /// Whom to trust for `https`, and by which certificate to be known where one is asked for.
+    pub trust: Trust,
 }
 
 impl fmt::Debug for ManagementAddress {
@@ -105,7 +105,7 @@ impl Management {
             .redirect(Policy::none())
             .no_proxy();
         let trust = match address.base.scheme() {
-            "https" => tls::client(address.ca_file.as_deref())?,
+            "https" => address.trust.client(&Arc::default())?,
             _ => tls::trusting_nobody()?,
         };
         let client = builder.use_preconfigured_tls(trust).build().map_err(|error| {

@@ -1,7 +1,7 @@
 //! A login step by step, to tell which step it is that fails.
 
 use super::{
-    Address, Fault,
+    Address, Expiry, Fault,
     plain::{request, socket::Socket},
 };
 
@@ -17,6 +17,12 @@ impl Probe {
     /// Nobody listens there, or the two sides do not agree on TLS.
     pub async fn connect(address: &Address) -> Result<Probe, Fault> {
         Ok(Probe { socket: Socket::connect(address, "checks the login").await? })
+    }
+
+    /// Until when the certificates are valid that both sides showed.
+    #[must_use]
+    pub fn expiry(&self) -> Expiry {
+        self.socket.expiry()
     }
 
     /// Logs in. Unlike the client's, this login is refused in words.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use amqprs::{
     channel::{BasicAckArguments, BasicRejectArguments, Channel, QueueDeclareArguments},
     connection::{Connection, OpenConnectionArguments},
+    security::SecurityCredentials,
 };
 use tokio::{
     sync::watch,
@@ -14,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Alarms, Deliveries, Depths, Ending, Fault, Kind, Topology, Watch,
-    deliveries::Consumer, ending::ChannelWatch, tls, watch::Watched,
+    Acker, Address, Alarms, Auth, Deliveries, Depths, Ending, Fault, Kind, Topology, Watch,
+    deliveries::Consumer, ending::ChannelWatch, tls::Secured, watch::Watched,
 };
 use crate::event::DeliveryTag;
 
@@ -204,16 +205,21 @@ pub(super) async fn connect(
     let host = address.bracketed_host();
     let mut arguments =
         OpenConnectionArguments::new(&host, address.port, &address.user, &address.password);
+    if address.auth == Auth::External {
+        arguments.credentials(SecurityCredentials::new_external());
+    }
     arguments
         .virtual_host(&address.vhost)
         .connection_name(name)
         .heartbeat(u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX));
-    if address.tls {
-        arguments.tls_adaptor(tls::adaptor(address)?);
+    let secured = Secured::of(address)?;
+    if let Some(secured) = &secured {
+        arguments.tls_adaptor(secured.adaptor());
     }
+    let seen = secured.as_ref().map(|secured| &*secured.seen);
     let connection = match timeout(limit, Connection::open(&arguments)).await {
         Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(Fault::of_opening(address, &error)),
+        Ok(Err(error)) => return Err(Fault::of_opening(address, seen, &error)),
         Err(_) => return Err(silent(address, limit)),
     };
     connection

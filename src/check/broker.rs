@@ -14,14 +14,24 @@ use std::time::Duration;
 use super::{
     Setup,
     finding::{Area, Finding, Verdict},
+    network::addresses,
     shell::word,
 };
+
+use crate::broker as amqp;
 
 const AREA: Area = Area::RabbitMq;
 
 /// What is looked at by AMQP once there is a connection, in this order.
 const AFTER_LOGIN: &[&str] =
     &["exchange", "dead-letter exchange", "queue", "dead-letter queue", "alarms"];
+
+/// What is said of the way there, as far as plain text goes.
+pub async fn plain_text(settings: &amqp::Settings) -> Option<Finding> {
+    let amqp::Settings { address, connect_timeout, .. } = settings;
+    let there = addresses((&address.host, address.port), *connect_timeout).await;
+    reach::encryption(address, &there?)
+}
 
 /// Looks at all of it.
 pub async fn check(setup: &Setup) -> Vec<Finding> {

@@ -10,8 +10,9 @@ mod server;
 use super::{
     Setup,
     finding::{Area, Finding},
+    network::addresses,
 };
-use crate::store::{Fault, Survey};
+use crate::store::{Fault, Settings, Survey};
 
 const AREA: Area = Area::PostgreSql;
 
@@ -29,6 +30,16 @@ const AFTER_LOGIN: &[&str] = &[
     "clock",
     "disk",
 ];
+
+/// What is said of the way there, as far as plain text goes.
+pub async fn plain_text(settings: &Settings) -> Option<Finding> {
+    let place = settings.address();
+    if place.socket.is_some() {
+        return None;
+    }
+    let there = addresses((&place.host, place.port), settings.connect_timeout).await?;
+    Some(reach::encryption(&place, &there))
+}
 
 /// Looks at all of it.
 pub async fn check(setup: &Setup) -> Vec<Finding> {

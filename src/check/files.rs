@@ -16,7 +16,7 @@ use super::{
 
 const AREA: Area = Area::Files;
 
-/// A file that holds a password.
+/// A file that holds a password or a private key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFile {
     /// Where it is.
@@ -72,8 +72,8 @@ fn secret(file: &SecretFile) -> Finding {
             .advise("let nobody but its owner write it, and nobody else read it")
             .command(chmod("go-w,o-r"))
     } else if mode & 0o004 != 0 {
-        Finding::warning(AREA, "modes", found("every user of this machine can read the password"))
-            .advise("let only the daemon's user read it, or move the password into a credential")
+        Finding::warning(AREA, "modes", found("every user of this machine can read it"))
+            .advise("let only the daemon's user read it, or move what it holds into a credential")
             .command(chmod("o-rwx"))
     } else {
         Finding::ok(AREA, "modes", found("not for everybody to read"))

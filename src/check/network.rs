@@ -84,6 +84,12 @@ impl Server<'_> {
     }
 }
 
+/// The addresses behind a name; none where it is unknown, or where nobody tells in time.
+pub async fn addresses((host, port): (&str, u16), limit: Duration) -> Option<Vec<SocketAddr>> {
+    let found: Vec<_> = timeout(limit, lookup_host((host, port))).await.ok()?.ok()?.collect();
+    (!found.is_empty()).then_some(found)
+}
+
 /// Whether all of these are this machine's own: what goes there is on no network.
 pub fn stays_here(addresses: &[SocketAddr]) -> bool {
     !addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback())

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     broker::Declare,
+    check,
     config::{Environment, Flags, Loaded},
     event::{Canary, now},
     exit, http,
@@ -65,6 +66,12 @@ impl Options {
             );
             return Ok(ExitCode::from(exit::CONFIG));
         }
+        if settings.broker.address.tls
+            && let Err(fault) = settings.broker.address.trust.look()
+        {
+            tracing::error!("{fault}");
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
         let stop = Stop::new();
         let manager = ServiceManager::default();
         let of_reload = manager.clone();
@@ -84,7 +91,20 @@ impl Options {
                  arguments and bindings, so see to it that the queue is durable, bound, and has a dead-letter exchange"
             );
         }
-        let record = supervisor::run(settings, stop, &manager, &board);
+        let (broker, database) = (settings.broker.clone(), settings.store.clone());
+        let exposed = async {
+            for finding in check::plain_text(&broker, &database).await {
+                let advice = finding.advice.unwrap_or_default();
+                tracing::warn!(advice, "{}", finding.found);
+            }
+            std::future::pending().await
+        };
+        let record = async {
+            tokio::select! {
+                result = supervisor::run(settings, stop, &manager, &board) => result,
+                never = exposed => never,
+            }
+        };
         let result = match listen {
             Some(listen) => match Exporter::install() {
                 Ok(exporter) => tokio::select! {

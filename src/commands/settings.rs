@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use crate::{
     backoff::Backoff,
-    broker::{self, Address, ManagementAddress, Topology},
+    broker::{self, Address, Auth, Identity, ManagementAddress, Topology, Trust},
     config::{self, AmqpUrl, Config, ManagementUrl},
     event::{Envelope, Overrides},
     pipeline::{Bounds, Limits, Rules},
@@ -101,7 +101,21 @@ pub fn address_of(url: &AmqpUrl, config: &Config) -> Address {
         user: url.user.clone(),
         password: url.password.expose().to_owned(),
         tls: url.tls,
-        ca_file: config.rabbitmq.tls_ca_file.clone(),
+        trust: trust(config),
+        server_name: config.rabbitmq.tls_server_name.clone(),
+        auth: match config.rabbitmq.auth {
+            config::Auth::Plain => Auth::Plain,
+            config::Auth::External => Auth::External,
+        },
+    }
+}
+
+fn trust(config: &Config) -> Trust {
+    let config::RabbitMq { tls_ca_file, tls_client_cert, tls_client_key, .. } = &config.rabbitmq;
+    let identity = tls_client_cert.clone().zip(tls_client_key.clone());
+    Trust {
+        ca_file: tls_ca_file.clone(),
+        identity: identity.map(|(certificate, key)| Identity { certificate, key }),
     }
 }
 
@@ -111,7 +125,7 @@ pub fn management(url: &ManagementUrl, config: &Config) -> ManagementAddress {
         base: url.base.clone(),
         user: url.user.clone(),
         password: url.password.expose().to_owned(),
-        ca_file: config.rabbitmq.tls_ca_file.clone(),
+        trust: trust(config),
     }
 }
 

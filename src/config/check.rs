@@ -1,6 +1,6 @@
 //! What must hold between keys; what holds for one key alone is checked where it is declared.
 
-use super::Config;
+use super::{Auth, Config, RabbitMq};
 use crate::event::topic_matches;
 
 /// Every pair that clashes: the key to change, and why.
@@ -30,6 +30,7 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
             ),
         ));
     }
+    clashes.extend(of_certificates(rabbitmq));
     let hold = rabbitmq.consumer_timeout / 2;
     let attempt = config.postgres.connect_timeout + config.postgres.statement_timeout;
     if attempt > hold {
@@ -75,4 +76,27 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
         clashes.push(("reconnect.max", format!("{max} is less than reconnect.initial, {initial}")));
     }
     clashes
+}
+
+fn of_certificates(rabbitmq: &RabbitMq) -> Option<(&'static str, String)> {
+    let clash = |key, what: &str| Some((key, what.to_owned()));
+    match (&rabbitmq.tls_client_cert, &rabbitmq.tls_client_key) {
+        (Some(_), None) => clash(
+            "rabbitmq.tls_client_cert",
+            "it needs its private key: set rabbitmq.tls_client_key",
+        ),
+        (None, Some(_)) => clash(
+            "rabbitmq.tls_client_key",
+            "it needs the certificate it is of: set rabbitmq.tls_client_cert",
+        ),
+        (None, None) if rabbitmq.auth == Auth::External => clash(
+            "rabbitmq.auth",
+            "\"external\" is a login by certificate: set rabbitmq.tls_client_cert and rabbitmq.tls_client_key",
+        ),
+        _ if rabbitmq.auth == Auth::External && !rabbitmq.url.tls => clash(
+            "rabbitmq.auth",
+            "\"external\" is a login by certificate, which is shown under TLS alone: let rabbitmq.url begin with amqps://",
+        ),
+        _ => None,
+    }
 }

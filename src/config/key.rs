@@ -41,6 +41,8 @@ pub(super) enum TakesEffect {
 pub(super) enum Kind {
     /// A string, whatever it looks like: `QUEUE=123` is the queue named 123.
     Text,
+    /// The path of a file in PEM.
+    File,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number.

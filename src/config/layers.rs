@@ -146,14 +146,18 @@ impl Layers {
         self.variables("environment", variables.collect());
     }
 
-    /// A file that is named like a key holds its value. Others are credentials that a path in the configuration names, or
+    /// A file that is named like a key holds its value, or is what the value is to lead to. Others are credentials that a path in the configuration names, or
     /// somebody else's.
     fn credentials(&mut self, directory: &Path) {
         for key in key::all() {
             let path = directory.join(key.path);
             match read(&path) {
                 Ok(text) => {
-                    self.text(&format!("credential {}", key.path), key.path, text.trim_end());
+                    // What is itself in PEM stands where the key's value would lead.
+                    let is_the_file = key.kind == Kind::File && text.contains("-----BEGIN ");
+                    let path = path.to_string_lossy();
+                    let value = if is_the_file { &*path } else { text.trim_end() };
+                    self.text(&format!("credential {}", key.path), key.path, value);
                 }
                 Err(Unread::Missing) => {}
                 Err(unread) => {
@@ -314,7 +318,7 @@ fn typed(key: &Key, text: &str) -> Value {
             let parts = trimmed.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts.map(Value::from).collect::<Vec<_>>().into()
         }
-        Kind::Text | Kind::Choice(_) | Kind::Duration => text.into(),
+        Kind::Text | Kind::File | Kind::Choice(_) | Kind::Duration => text.into(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::AmqpUrl;
 use super::ManagementUrl;
@@ -57,6 +58,27 @@ pub struct RabbitMq {
     /// PEM file of the authorities trusted for `amqps`; the system's roots where absent.
     #[serde(default)]
     pub tls_ca_file: Option<PathBuf>,
+    /// PEM file of the client certificate for `amqps`, with what lies between it and its authority; needs its key.
+    #[serde(default)]
+    pub tls_client_cert: Option<PathBuf>,
+    /// PEM file of that certificate's private key.
+    #[serde(default)]
+    pub tls_client_key: Option<PathBuf>,
+    /// The name to ask for and to find in the broker's certificate; the host of `url` where absent.
+    #[serde(default, deserialize_with = "server_name")]
+    pub tls_server_name: Option<String>,
+    /// How to log in.
+    pub auth: Auth,
+}
+
+/// How the daemon proves to the broker who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Auth {
+    /// By the user and the password of the URL.
+    Plain,
+    /// By the client certificate, which names the user.
+    External,
 }
 
 /// What kind of queue the daemon declares for itself.
@@ -103,9 +125,14 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("rabbitmq.declare", Kind::Choice(&["create", "verify"]), ""),
     Key::new("rabbitmq.heartbeat", Kind::Duration, "whole seconds from 2s to 65535s"),
     Key::new("rabbitmq.connect_timeout", Kind::Duration, units::TIMEOUT),
-    Key::new("rabbitmq.tls_ca_file", Kind::Text, "the path of a PEM file").optional(),
+    Key::new("rabbitmq.tls_ca_file", Kind::File, PEM).optional(),
+    Key::new("rabbitmq.tls_client_cert", Kind::File, PEM).optional(),
+    Key::new("rabbitmq.tls_client_key", Kind::File, PEM).optional(),
+    Key::new("rabbitmq.tls_server_name", Kind::Text, "a host name or an IP address").optional(),
+    Key::new("rabbitmq.auth", Kind::Choice(&["plain", "external"]), ""),
 ];
 
+const PEM: &str = "the path of a PEM file";
 const NAME: &str = "a name of 1 to 255 bytes";
 const OWN_NAME: &str = "a name of 1 to 255 bytes that does not start with \"amq.\"";
 
@@ -122,6 +149,14 @@ fn own_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Err
         return Err(de::Error::custom("names starting with \"amq.\" are reserved by the broker"));
     }
     Ok(name)
+}
+
+fn server_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let Some(name) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    match ServerName::try_from(name.as_str()) {
+        Ok(_) => Ok(Some(name)),
+        Err(_) => Err(de::Error::custom("it is neither a host name nor an IP address")),
+    }
 }
 
 fn bindings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{Environment, Loaded, key, secret_file};
 
-/// Where passwords stand that others may read.
+/// Where passwords and private keys stand that others may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passwords {
     /// Files, and the keys that each sets.
@@ -44,7 +44,15 @@ impl Loaded {
                 found.files.entry(path).or_default().push(key.path.to_owned());
             }
         }
+        for (key, file) in self.private_keys() {
+            found.files.entry(file).or_default().push(key.to_owned());
+        }
         found
+    }
+
+    fn private_keys(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        let of_broker = self.config.rabbitmq.tls_client_key.clone();
+        of_broker.map(|file| ("rabbitmq.tls_client_key", file)).into_iter()
     }
 
     fn holds_password(&self, path: &str) -> bool {

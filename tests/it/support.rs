@@ -1,5 +1,6 @@
 //! What the tests stand on: real servers, the real binary, and a publisher beside it.
 
+pub mod authority;
 mod balance;
 mod bed;
 pub mod cluster;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use bloodbank_audit::broker::Address;
+use bloodbank_audit::broker::{Address, Auth, Trust};
 use bloodbank_audit::config::{Config, Environment, Flags};
 use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 
@@ -125,7 +125,9 @@ fn address(rabbitmq: &RabbitMq) -> Address {
         user: "guest".to_owned(),
         password: "guest".to_owned(),
         tls: false,
-        ca_file: None,
+        trust: Trust::default(),
+        server_name: None,
+        auth: Auth::Plain,
     }
 }
 

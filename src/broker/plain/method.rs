@@ -34,7 +34,10 @@ pub enum Frame {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Method {
     /// It wants a login.
-    Start,
+    Start {
+        /// The ways to prove who one is that it takes, separated by spaces.
+        mechanisms: String,
+    },
     /// The login is good; these are its limits.
     Tune { channel_max: u16, frame_max: u32 },
     /// The virtual host is open.
@@ -120,7 +123,12 @@ impl Frame {
 impl Method {
     fn read(from: &mut Reader<'_>) -> Option<Method> {
         Some(match (from.short()?, from.short()?) {
-            (10, 10) => Method::Start,
+            (10, 10) => {
+                let _version: [u8; 2] = from.bytes()?;
+                from.long_bytes()?;
+                let mechanisms = String::from_utf8_lossy(from.long_bytes()?).into_owned();
+                Method::Start { mechanisms }
+            }
             (10, 30) => Method::Tune { channel_max: from.short()?, frame_max: from.long()? },
             (10, 41) => Method::Opened,
             (10, 50) => Method::Closed { code: from.short()?, text: from.text()? },
@@ -168,6 +176,13 @@ impl<'a> Reader<'a> {
     fn short_bytes(&mut self) -> Option<&'a [u8]> {
         let [length] = self.bytes()?;
         let (bytes, rest) = self.0.split_at_checked(length.into())?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
+    fn long_bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.long()?).ok()?;
+        let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         Some(bytes)
     }

@@ -1,5 +1,7 @@
 //! What is said to the broker, as frames of AMQP 0-9-1.
 
+use super::super::{Address, Auth};
+
 /// The first bytes of all.
 pub const PROTOCOL: &[u8] = b"AMQP\0\0\x09\x01";
 
@@ -13,7 +15,7 @@ const CONNECTION: u16 = 0;
 const CHANNEL: u16 = 1;
 
 /// Logs in, and asks to be told of alarms, and of a refused login in words.
-pub fn login(name: &str, user: &str, password: &str) -> Vec<u8> {
+pub fn login(name: &str, address: &Address) -> Vec<u8> {
     let yes = |name: &str| field(name, b't', &[1]);
     let word = |name: &str, text: &str| field(name, b'S', &long_text(text.as_bytes()));
     let capabilities =
@@ -27,8 +29,12 @@ pub fn login(name: &str, user: &str, password: &str) -> Vec<u8> {
         ]
         .concat(),
     );
-    let response = long_text(format!("\0{user}\0{password}").as_bytes());
-    method(CONNECTION, 10, 11, &[properties, short_text("PLAIN"), response, short_text("en_US")])
+    let (mechanism, response) = match address.auth {
+        Auth::Plain => ("PLAIN", format!("\0{}\0{}", address.user, address.password)),
+        Auth::External => ("EXTERNAL", String::new()),
+    };
+    let response = long_text(response.as_bytes());
+    method(CONNECTION, 10, 11, &[properties, short_text(mechanism), response, short_text("en_US")])
 }
 
 /// Agrees to the broker's limits, and asks for a heartbeat of so many seconds.

@@ -1,15 +1,17 @@
 //! A socket to the broker, and the login.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::{
-    super::{Address, Fault, Kind, tls},
+    super::{
+        Address, Auth, Expiry, Fault, Kind,
+        tls::{Secured, Seen},
+    },
     method::{Frame, Garbled, Method},
     request,
 };
@@ -28,6 +30,10 @@ pub struct Socket {
     received: Vec<u8>,
     /// What it is for, in words.
     purpose: &'static str,
+    /// What TLS showed, where it is spoken.
+    seen: Option<Arc<Seen>>,
+    /// What the broker has said of its ways to log in, once it has.
+    mechanisms: Option<String>,
     /// Longest frame in bytes that the broker takes; 0 for no bound.
     pub frame_max: u32,
 }
@@ -47,10 +53,36 @@ impl Socket {
         Ok(socket)
     }
 
-    /// Connects, over TLS where the address says so.
+    /// Connects, over TLS where the address says so. Of TLS it is known only by the broker's first words that it has
+    /// accepted our certificate, or that it does without.
     pub async fn connect(address: &Address, purpose: &'static str) -> Result<Socket, Fault> {
-        let stream = connect(address, purpose).await?;
-        Ok(Socket { stream, received: Vec::new(), purpose, frame_max: 0 })
+        let (stream, seen) = connect(address, purpose).await?;
+        let (received, mechanisms) = (Vec::new(), None);
+        let mut socket = Socket { stream, received, purpose, seen, mechanisms, frame_max: 0 };
+        if let Some(seen) = socket.seen.clone() {
+            socket.greet().await.map_err(|fault| {
+                match seen.trouble(&fault.message).or_else(|| seen.left_wanting()) {
+                    Some(trouble) => refused(address, &trouble),
+                    None => fault,
+                }
+            })?;
+        }
+        Ok(socket)
+    }
+
+    /// Until when the certificates are valid that were shown.
+    pub fn expiry(&self) -> Expiry {
+        self.seen.as_ref().map_or_else(Expiry::default, |seen| seen.expiry())
+    }
+
+    async fn greet(&mut self) -> Result<(), Fault> {
+        self.say(request::PROTOCOL).await?;
+        let start = |said| match said {
+            Method::Start { mechanisms } => Some(mechanisms),
+            _ => None,
+        };
+        self.mechanisms = Some(self.answer(start).await?);
+        Ok(())
     }
 
     /// Logs in under that name.
@@ -60,9 +92,14 @@ impl Socket {
         name: &str,
         heartbeat: u16,
     ) -> Result<(), Fault> {
-        self.say(request::PROTOCOL).await?;
-        self.answer(|said| (said == Method::Start).then_some(())).await?;
-        self.say(&request::login(name, &address.user, &address.password)).await?;
+        if self.mechanisms.is_none() {
+            self.greet().await?;
+        }
+        let offered = self.mechanisms.as_deref().unwrap_or_default();
+        if address.auth == Auth::External && !offered.split(' ').any(|one| one == "EXTERNAL") {
+            return Err(Fault::no_external(address));
+        }
+        self.say(&request::login(name, address)).await?;
         let limits = |said| match said {
             Method::Tune { channel_max, frame_max } => Some((channel_max, frame_max)),
             _ => None,
@@ -150,17 +187,27 @@ impl Socket {
     }
 }
 
-async fn connect(address: &Address, purpose: &str) -> Result<Box<dyn Stream>, Fault> {
+type Connected = (Box<dyn Stream>, Option<Arc<Seen>>);
+
+async fn connect(address: &Address, purpose: &str) -> Result<Connected, Fault> {
     let failed = |error| lost(purpose, &error);
     let host = address.host.as_str();
     let socket = TcpStream::connect((host, address.port)).await.map_err(failed)?;
     socket.set_nodelay(true).map_err(failed)?;
-    if !address.tls {
-        return Ok(Box::new(socket));
+    let Some(secured) = Secured::of(address)? else {
+        return Ok((Box::new(socket), None));
+    };
+    match secured.connect(socket).await {
+        Ok(stream) => Ok((Box::new(stream), Some(secured.seen))),
+        Err(error) => Err(match secured.seen.trouble(&error.to_string()) {
+            Some(trouble) => refused(address, &trouble),
+            None => failed(error),
+        }),
     }
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| lost(purpose, &error))?;
-    let secured = tls::connector(address)?.connect(name, socket).await;
-    Ok(Box::new(secured.map_err(failed)?))
+}
+
+fn refused(address: &Address, trouble: &str) -> Fault {
+    Fault::new(Kind::Refused, format!("the broker at {address}: {trouble}"))
 }
 
 /// The connection with that purpose is lost.

@@ -1,12 +1,13 @@
 //! The way to the broker: name, port, TLS, login, virtual host.
 
-use std::time::Duration;
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;
 
 use super::{
     super::{
         Setup,
+        certificates::ends,
         finding::Finding,
         network::{Server, plain_text, stays_here},
         shell::word,
@@ -14,7 +15,7 @@ use super::{
     AREA,
     permissions::grant,
 };
-use crate::broker::{Address, Fault, Kind, Probe};
+use crate::broker::{Address, Auth, Expiry, Fault, Kind, Probe};
 
 /// Whether a user is logged in at the end.
 pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> bool {
@@ -37,18 +38,7 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> bool {
     let Some(addresses) = addresses else {
         return skip(findings, &["tcp", "login", "vhost"], "dns");
     };
-    if !address.tls {
-        findings.push(if stays_here(&addresses) {
-            Finding::ok(AREA, "encryption", "none, and nothing leaves this machine")
-        } else {
-            plain_text(
-                AREA,
-                format!("password and events go to {} as plain text", address.host),
-                "rabbitmq.url",
-                "amqps://, and rabbitmq.tls_ca_file to the authority of the broker's certificate",
-            )
-        });
-    }
+    findings.extend(encryption(address, &addresses));
     let (finding, reached) = server.connect(&addresses).await;
     findings.push(finding);
     if !reached {
@@ -64,13 +54,17 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> bool {
     if address.tls {
         let found = "the broker's certificate is trusted, and is for that name";
         findings.push(Finding::ok(AREA, "tls", found));
+        findings.extend(certificates(probe.expiry()));
     }
     let name = format!("{}, checking", setup.broker.connection_name);
     if let Err(fault) = bounded(limit, probe.log_in(address, &name)).await {
         findings.push(login(address, &fault));
         return skip(findings, &["vhost"], "login");
     }
-    findings.push(Finding::ok(AREA, "login", format!("as '{}'", address.user)));
+    findings.push(match address.auth {
+        Auth::Plain => Finding::ok(AREA, "login", format!("as '{}'", address.user)),
+        Auth::External => Finding::ok(AREA, "login", "by the client certificate"),
+    });
     let opened = bounded(limit, probe.open_vhost(address)).await;
     let open = opened.is_ok();
     findings.push(match opened {
@@ -80,6 +74,23 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> bool {
     // Nothing depends on how it ends.
     let _ = timeout(limit, probe.close()).await;
     open
+}
+
+/// What is to be said of plain text; nothing under TLS.
+pub fn encryption(address: &Address, addresses: &[SocketAddr]) -> Option<Finding> {
+    if address.tls {
+        return None;
+    }
+    Some(if stays_here(addresses) {
+        Finding::ok(AREA, "encryption", "none, and nothing leaves this machine")
+    } else {
+        plain_text(
+            AREA,
+            format!("password and events go to {} as plain text", address.host),
+            "rabbitmq.url",
+            "amqps://, and rabbitmq.tls_ca_file to the authority of the broker's certificate",
+        )
+    })
 }
 
 async fn bounded<T>(
@@ -95,14 +106,36 @@ async fn bounded<T>(
 }
 
 fn tls(address: &Address, fault: &Fault) -> Finding {
-    let finding = Finding::fault(AREA, "tls", fault.message.clone()).advise(
-        "see which certificate the broker shows, and by whom it is signed; set rabbitmq.tls_ca_file to that authority, and \
-         scheme and port of rabbitmq.url to where the broker speaks TLS:",
-    );
+    let finding = Finding::fault(AREA, "tls", fault.message.clone())
+        .advise("see which certificate the broker shows, by whom it is signed and for which names, and set what it says above:");
     let (host, port) = (word(&address.host), address.port);
+    let name = address.server_name.as_deref().map_or(Cow::clone(&host), word);
     finding.command(format!(
-        "openssl s_client -connect {host}:{port} -servername {host} -showcerts </dev/null"
+        "openssl s_client -connect {host}:{port} -servername {name} -showcerts </dev/null | openssl x509 -noout -subject -issuer \
+         -dates -ext subjectAltName"
     ))
+}
+
+fn certificates(expiry: Expiry) -> impl Iterator<Item = Finding> {
+    let broker = expiry.broker.map(|until| {
+        ends(
+            AREA,
+            "the broker's certificate",
+            until,
+            "renew it on the broker, which takes a new one without a restart:",
+        )
+        .command("rabbitmqctl eval 'ssl:clear_pem_cache().'")
+    });
+    let client = expiry.client.map(|until| {
+        ends(
+            AREA,
+            "the client certificate",
+            until,
+            "put a new one in place of the file in rabbitmq.tls_client_cert, and its key beside it: it is read at the next \
+             connection",
+        )
+    });
+    broker.into_iter().chain(client)
 }
 
 fn login(address: &Address, fault: &Fault) -> Finding {

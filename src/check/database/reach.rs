@@ -1,5 +1,7 @@
 //! The way to the database: name, port, TLS, login.
 
+use std::net::SocketAddr;
+
 use super::{
     super::{
         Setup,
@@ -73,22 +75,31 @@ async fn over_network(
     let here = stays_here(&addresses);
     let (finding, reached) = server.connect(&addresses).await;
     findings.push(finding);
-    findings.push(if place.verifies {
-        Finding::ok(AREA, "encryption", "TLS, and the server has to prove who it is")
-    } else if here {
-        Finding::ok(AREA, "encryption", "none is asked for, and nothing leaves this machine")
-    } else {
-        plain_text(
-            AREA,
-            format!(
-                "whoever is between here and {} can pose as the server, and read password and events",
-                place.host
-            ),
-            "postgres.url",
-            "…?sslmode=verify-full&sslrootcert=/path/to/ca.pem",
-        )
-    });
+    findings.push(encryption(place, &addresses));
     (reached, here)
+}
+
+/// What is to be said of TLS, or of its absence.
+pub fn encryption(place: &DatabaseAddress, addresses: &[SocketAddr]) -> Finding {
+    if place.verifies {
+        return Finding::ok(AREA, "encryption", "TLS, and the server has to prove who it is");
+    }
+    if stays_here(addresses) {
+        return Finding::ok(
+            AREA,
+            "encryption",
+            "none is asked for, and nothing leaves this machine",
+        );
+    }
+    plain_text(
+        AREA,
+        format!(
+            "whoever is between here and {} can pose as the server, and read password and events",
+            place.host
+        ),
+        "postgres.url",
+        "…?sslmode=verify-full&sslrootcert=/path/to/ca.pem",
+    )
 }
 
 fn refused(place: &DatabaseAddress, unopened: &Unopened) -> Finding {

@@ -51,10 +51,10 @@ impl Files {
         directory
             .write("rabbitmq.conf", options.conf_file(management.as_ref().map(Port::number)))?;
         directory.write("advanced.config", &options.advanced)?;
-        directory.write(
-            "enabled_plugins",
-            if options.management { "[rabbitmq_management].\n" } else { "[].\n" },
-        )?;
+        let management_plugin = options.management.then_some("rabbitmq_management");
+        let plugins: Vec<_> =
+            management_plugin.into_iter().chain(options.plugins.iter().map(|one| &**one)).collect();
+        directory.write("enabled_plugins", format!("[{}].\n", plugins.join(",")))?;
         Ok(Self {
             distribution,
             node: node_name(&amqp),

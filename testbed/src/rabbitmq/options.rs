@@ -8,6 +8,7 @@ pub struct RabbitMqOptions {
     pub(crate) conf: Vec<String>,
     pub(crate) advanced: String,
     pub(crate) management: bool,
+    pub(crate) plugins: Vec<String>,
     pub(crate) keep: bool,
     pub(crate) start_within: Duration,
 }
@@ -18,6 +19,7 @@ impl Default for RabbitMqOptions {
             conf: Vec::new(),
             advanced: "[].".to_owned(),
             management: false,
+            plugins: Vec::new(),
             keep: false,
             // 6 s alone; several at once on a machine that also compiles have been seen to need 40 s.
             start_within: Duration::from_secs(120),
@@ -44,6 +46,13 @@ impl RabbitMqOptions {
     #[must_use]
     pub fn management(mut self) -> Self {
         self.management = true;
+        self
+    }
+
+    /// Enables another plugin of the distribution, such as `rabbitmq_auth_mechanism_ssl`.
+    #[must_use]
+    pub fn plugin(mut self, name: impl Into<String>) -> Self {
+        self.plugins.push(name.into());
         self
     }
 

@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use super::Checked;
-use crate::support::{Answer, Bed, Scene};
+use crate::support::{
+    Answer, Bed, Scene,
+    authority::{Authority, Issued, VALID},
+};
 
 /// Checks what that file configures, and these arguments.
 fn checks(file: &Path, more: &[&str]) -> Result<Answer> {
@@ -40,7 +43,7 @@ async fn passwords_that_others_can_read_are_named_and_mended() -> Result<()> {
     fs::write(&file, text)?;
     let modes = ("files", "modes");
     for (mode, said, command) in [
-        (0o644, "every user of this machine can read the password", "chmod o-rwx"),
+        (0o644, "every user of this machine can read it", "chmod o-rwx"),
         (0o660, "others can change it", "chmod go-w,o-r"),
     ] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode))?;
@@ -61,6 +64,15 @@ async fn passwords_that_others_can_read_are_named_and_mended() -> Result<()> {
     let commands =
         checked.finds(modes, "warning", "every user of this machine can read", "chmod o-rwx");
     assert!(commands[0].contains(&*apart.display().to_string()), "{commands:?}");
+    // Nor is a private key.
+    let authority = Authority::new(directory.path(), "house")?;
+    let Issued { certificate, key } = authority.issues("client", "audit", &[], VALID)?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644))?;
+    let certificate = format!("rabbitmq.tls_client_cert={}", certificate.display());
+    let named = format!("rabbitmq.tls_client_key={}", key.display());
+    let keyed = checks(Path::new("/dev/null"), &["--set", &certificate, "--set", &named])?;
+    let said = "holds rabbitmq.tls_client_key: every user of this machine can read it";
+    Checked::by(&keyed)?.finds(modes, "warning", said, "chmod o-rwx");
     let answer = checks(&file, &["--rabbit-url", &url])?;
     let shown = ("files", "command line");
     let checked = Checked::by(&answer)?;

@@ -1,11 +1,13 @@
 //! Broken on the way to the servers: names, ports, TLS, plain text; and a broker that holds up publishers.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use testbed::{Port, RabbitMq, RabbitMqOptions};
 
 use super::Checked;
-use crate::support::{Bed, Scene};
+use crate::support::{
+    Bed, Scene,
+    authority::{Authority, Issued, VALID},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_ports_and_plain_text_are_named_on_both_sides() -> Result<()> {
@@ -33,39 +35,29 @@ async fn names_ports_and_plain_text_are_named_on_both_sides() -> Result<()> {
     }
     // An address of no network, and little patience.
     let far = at("192.0.2.1").with("rabbitmq.connect_timeout", "300ms");
-    let checked = Checked::of(&far.with("postgres.connect_timeout", "300ms"))?;
+    let far = far.with("postgres.connect_timeout", "300ms");
+    let checked = Checked::of(&far)?;
     checked.finds(("rabbitmq", "encryption"), "warning", "plain text", "amqps://");
     checked.finds(("postgresql", "encryption"), "warning", "192.0.2.1", "sslmode=verify-full");
-    Ok(())
+    let daemon = far.starts()?;
+    daemon.says("password and events go to 192.0.2.1 as plain text", 1).await?;
+    daemon.says("between here and 192.0.2.1 can pose as the server", 1).await?;
+    daemon.stops_cleanly().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_that_is_not_trusted_and_an_alarm_are_named() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let write = |name: &str, text: &str| -> Result<String> {
-        let path = directory.path().join(name);
-        std::fs::write(&path, text)?;
-        Ok(path.display().to_string())
-    };
-    let authority = || -> Result<CertifiedIssuer<'static, KeyPair>> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
-    };
-    let (trusted, other) = (authority()?, authority()?);
-    let server_key = KeyPair::generate()?;
-    let server =
-        CertificateParams::new(vec!["localhost".to_owned()])?.signed_by(&server_key, &trusted)?;
-    let (ca, other) = (write("ca.pem", &trusted.pem())?, write("other.pem", &other.pem())?);
+    let (trusted, other) =
+        (Authority::new(directory.path(), "ca")?, Authority::new(directory.path(), "other")?);
+    let Issued { certificate, key } = trusted.issues("server", "server", &["localhost"], VALID)?;
+    let [ca, other] = [&trusted, &other].map(|one| one.file.display().to_string());
     let port = Port::free()?;
     let options = RabbitMqOptions::default()
         .conf(format!("listeners.ssl.1 = 127.0.0.1:{}", port.number()))
         .conf(format!("ssl_options.cacertfile = {ca}"))
-        .conf(format!("ssl_options.certfile = {}", write("server.pem", &server.pem())?))
-        .conf(format!(
-            "ssl_options.keyfile = {}",
-            write("server.key", &server_key.serialize_pem())?
-        ));
+        .conf(format!("ssl_options.certfile = {}", certificate.display()))
+        .conf(format!("ssl_options.keyfile = {}", key.display()));
     let rabbitmq = RabbitMq::start(options).await?;
     let scene = Scene::between(&rabbitmq, &Bed::shared().await?.postgres).await?;
     let at = |scheme: &str, host: &str, port: u16, ca: &str| {
@@ -74,19 +66,21 @@ async fn a_certificate_that_is_not_trusted_and_an_alarm_are_named() -> Result<()
     };
     let tls = ("rabbitmq", "tls");
     let secured = port.number();
-    Checked::of(&at("amqps", "localhost", secured, &ca))?.is_well("rabbitmq", "tls");
+    let checked = Checked::of(&at("amqps", "localhost", secured, &ca))?;
+    checked.is_well("rabbitmq", "tls");
+    checked.is_well("rabbitmq", "certificate");
     let client = format!("openssl s_client -connect localhost:{secured}");
     Checked::of(&at("amqps", "localhost", secured, &other))?.finds(
         tls,
         "fault",
-        "invalid peer certificate",
+        "signed by the authority 'CN=ca', which is none of those trusted here",
         &client,
     );
     // The certificate is of another name.
     Checked::of(&at("amqps", "127.0.0.1", secured, &ca))?.finds(
         tls,
         "fault",
-        "certificate",
+        "it is for localhost",
         "openssl",
     );
     let missing = directory.path().join("none.pem").display().to_string();
@@ -95,6 +89,12 @@ async fn a_certificate_that_is_not_trusted_and_an_alarm_are_named() -> Result<()
     // The two ports taken one for the other.
     Checked::of(&at("amqps", "localhost", rabbitmq.port(), &ca))?
         .finds(tls, "fault", "", "openssl");
+    // It is going to end.
+    trusted.issues("server", "server", &["localhost"], (-1, 20))?;
+    rabbitmq.ctl(&["eval", "ssl:clear_pem_cache()."]).await?;
+    let checked = Checked::of(&at("amqps", "localhost", secured, &ca))?;
+    let ends = ("rabbitmq", "certificate");
+    checked.finds(ends, "warning", "for 19 days more", "ssl:clear_pem_cache");
     let login = ("rabbitmq", "login");
     let listeners = "rabbitmq-diagnostics listeners";
     Checked::of(&at("amqp", "localhost", secured, &ca))?.finds(login, "fault", "", listeners);

@@ -29,7 +29,10 @@ fn each_layer_wins_over_the_ones_below() {
 fn a_credential_is_a_file_named_like_its_key() {
     let given = Given::nothing()
         .credential("rabbitmq.url", "amqps://u:p%20w@broker/bus\n")
-        .credential("tls.key", "somebody else's");
+        .credential("tls.key", "somebody else's")
+        // A path, and a file that a path would lead to.
+        .credential("rabbitmq.tls_client_cert", "/etc/client.pem")
+        .credential("rabbitmq.tls_client_key", "-----BEGIN PRIVATE KEY-----\n");
     assert_eq!(given.config().rabbitmq.url.host, "broker");
     assert_eq!(given.config().rabbitmq.url.password.expose(), "p w");
     let given = Given::nothing().credential("postgres.url", b"postgres://u:secret\xff@db/x");

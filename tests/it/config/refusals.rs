@@ -174,6 +174,19 @@ fn keys_that_clash() {
     refused("rabbitmq.dead_letter_queue=bloodbank.audit", &["it is rabbitmq.queue as well"]);
     refused("retention.keep=90m", &["1h 30m is less than storage.dedupe_overlap, 2h"]);
     refused("reconnect.max=100ms", &["100ms is less than reconnect.initial, 500ms"]);
+    refused(
+        "rabbitmq.tls_client_cert=/c.pem",
+        &["needs its private key: set rabbitmq.tls_client_key"],
+    );
+    refused("rabbitmq.tls_client_key=/c.key", &["needs the certificate it is of"]);
+    refused("rabbitmq.auth=external", &["a login by certificate: set rabbitmq.tls_client_cert"]);
+    refused("rabbitmq.tls_server_name=a b", &["neither a host name nor an IP address"]);
+    let text = Given::nothing()
+        .set("rabbitmq.tls_client_cert=/c.pem")
+        .set("rabbitmq.tls_client_key=/c.key")
+        .set("rabbitmq.auth=external")
+        .refusal();
+    says(&text, &["rabbitmq.auth: ", "let rabbitmq.url begin with amqps://"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use amqprs::{
 };
 use anyhow::{Context as _, Result, bail};
 use bloodbank_audit::{
-    broker::{Address, Publisher},
+    broker::{Address, Auth, Publisher, Trust},
     config::AmqpUrl,
 };
 use sqlx::PgConnection;
@@ -134,7 +134,9 @@ impl Scene {
             user: url.user,
             password: url.password.expose().to_owned(),
             tls: url.tls,
-            ca_file: None,
+            trust: Trust::default(),
+            server_name: None,
+            auth: Auth::Plain,
         })
     }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use bloodbank_audit::broker::Address;
+use bloodbank_audit::broker::{Address, Auth, Trust};
 use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 
 use super::bus::Bus;
@@ -102,7 +102,9 @@ impl Scene {
             user: "guest".to_owned(),
             password: "guest".to_owned(),
             tls: false,
-            ca_file: None,
+            trust: Trust::default(),
+            server_name: None,
+            auth: Auth::Plain,
         }
     }
 
