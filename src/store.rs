@@ -30,12 +30,13 @@ mod replays;
 mod retention;
 mod rows;
 mod survey;
+mod tls;
 mod writer;
 
 pub use access::{Access, NotedAccess};
 pub use batch::{Batch, Entry};
 pub use canaries::CanaryLog;
-pub use connect::{Settings, options};
+pub use connect::{Options, Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
 pub use dead_letters::{

@@ -37,7 +37,7 @@ impl Side {
                 )
             }
             CertificateError::NotValidForNameContext { expected, presented } => {
-                let names = shown.map_or_else(|| presented.clone(), |shown| shown.names.clone());
+                let names = shown.map_or_else(|| plain(presented), |shown| shown.names.clone());
                 let has = match &names[..] {
                     [] => "it has no names".to_owned(),
                     names => format!("it is for {}", names.join(", ")),
@@ -136,6 +136,13 @@ impl Side {
             self.peer
         )
     }
+}
+
+/// Rustls writes `DnsName("localhost")`.
+fn plain(presented: &[String]) -> Vec<String> {
+    let between =
+        |name: &String| name.split('"').nth(1).map_or_else(|| name.clone(), str::to_owned);
+    presented.iter().map(between).collect()
 }
 
 fn at(time: UnixTime) -> Option<OffsetDateTime> {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use serde::Deserialize;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::amqp_url::parameter_name;
 use super::secret::{MASK, Secret};
@@ -102,6 +103,14 @@ impl PostgresUrl {
         }
         PgConnectOptions::from_str(text).map_err(|_| PostgresUrlError::Refused)?;
         Ok(Self { text: Secret::new(text), masked: mask(&mut url) })
+    }
+
+    /// PEM file of the client certificate's private key; none where there is none, or where the URL holds it itself.
+    pub fn private_key(&self) -> Option<PathBuf> {
+        let (_, query) = self.text.expose().split_once('?')?;
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        let (_, value) = pairs.find(|(name, _)| ["sslkey", "ssl-key"].contains(&&**name))?;
+        (!value.contains("-----BEGIN ")).then(|| PathBuf::from(&*value))
     }
 
     /// The URL with its password: for the wire, never for a log.

@@ -52,7 +52,10 @@ impl Loaded {
 
     fn private_keys(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         let of_broker = self.config.rabbitmq.tls_client_key.clone();
-        of_broker.map(|file| ("rabbitmq.tls_client_key", file)).into_iter()
+        let of_database = self.config.postgres.url.private_key();
+        [("rabbitmq.tls_client_key", of_broker), ("sslkey of postgres.url", of_database)]
+            .into_iter()
+            .filter_map(|(key, file)| Some((key, file?)))
     }
 
     fn holds_password(&self, path: &str) -> bool {

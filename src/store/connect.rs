@@ -1,13 +1,16 @@
 //! Connections to PostgreSQL, and what is asked of a server before anything is written to it.
 
-use std::{str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, Row,
     postgres::{PgConnectOptions, PgRow},
 };
 
+use url::form_urlencoded;
+
 use super::{Fault, partitions::Plan};
+use crate::certificates::Certificate;
 
 /// Oldest server the SQL here is written for: 15.
 const OLDEST_SERVER: i32 = 150_000;
@@ -16,7 +19,7 @@ const OLDEST_SERVER: i32 = 150_000;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where it is, as whom; from [`options`].
-    pub options: PgConnectOptions,
+    pub options: Options,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How long one statement may take.
@@ -34,13 +37,36 @@ pub struct Settings {
     pub rejected_body: usize,
 }
 
+/// How a database is connected to.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub(super) server: PgConnectOptions,
+    /// PEM file of our own certificate, where there is one.
+    certificate: Option<PathBuf>,
+}
+
 /// How to connect to the database at `url`.
 ///
 /// # Errors
 /// A [`Fault`] that says what is wrong with the URL, without its password.
-pub fn options(url: &str) -> Result<PgConnectOptions, Fault> {
-    let options = PgConnectOptions::from_str(url).map_err(Fault::from)?;
-    Ok(options.application_name("bloodbank-audit").disable_statement_logging())
+pub fn options(url: &str) -> Result<Options, Fault> {
+    let server = PgConnectOptions::from_str(url).map_err(Fault::from)?;
+    Ok(Options {
+        server: match server.get_application_name() {
+            Some(_) => server,
+            None => server.application_name("bloodbank-audit"),
+        }
+        .disable_statement_logging(),
+        certificate: certificate(url),
+    })
+}
+
+/// Where the file of the client certificate is, which sqlx does not tell.
+fn certificate(url: &str) -> Option<PathBuf> {
+    let (_, query) = url.split_once('?')?;
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (_, value) = pairs.find(|(name, _)| ["sslcert", "ssl-cert"].contains(&&**name))?;
+    Some(PathBuf::from(&*value))
 }
 
 impl Settings {
@@ -54,7 +80,7 @@ impl Settings {
 
     /// Which server and database, for whoever has to look after it.
     fn server(&self) -> String {
-        let options = &self.options;
+        let options = &self.options.server;
         let database = options.get_database().unwrap_or(options.get_username());
         match options.get_socket() {
             Some(socket) => format!("PostgreSQL at {} (database '{database}')", socket.display()),
@@ -65,12 +91,30 @@ impl Settings {
         }
     }
 
+    /// Our own certificate, where there is one that can be read.
+    #[must_use]
+    pub fn own_certificate(&self) -> Option<Certificate> {
+        Certificate::of_file(self.options.certificate.as_deref()?).ok()
+    }
+
+    /// What it means that a connection could not be opened.
+    pub(super) fn unopened(&self, error: sqlx::Error) -> Fault {
+        let own = self.own_certificate();
+        // A path that is not there may be that of a socket.
+        match (&error, self.address().socket) {
+            (sqlx::Error::Io(cause), Some(_)) => {
+                Fault::unavailable(format!("{} cannot be reached: {cause}", self.server()))
+            }
+            _ => Fault::of_opening(&self.server(), own.as_ref(), error),
+        }
+    }
+
     /// Connects, and checks that the server can keep the guarantees.
     pub(super) async fn connect(&self, statement_timeout: Duration) -> Result<PgConnection, Fault> {
         let opening = async {
-            let mut connection = PgConnection::connect_with(&self.options)
+            let mut connection = PgConnection::connect_with(&self.options.server)
                 .await
-                .map_err(|error| Fault::of_opening(&self.server(), error))?;
+                .map_err(|error| self.unopened(error))?;
             prepare_session(&mut connection, statement_timeout).await?;
             Ok(connection)
         };

@@ -4,6 +4,9 @@ use std::fmt;
 
 use sqlx::postgres::PgDatabaseError;
 
+use super::tls;
+use crate::certificates::Certificate;
+
 /// A violated check; where it has no name, that of the partitions: none holds the row.
 const NO_PARTITION: &str = "23514";
 
@@ -76,8 +79,11 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl Fault {
-    /// A fault of connecting to that server.
-    pub(super) fn of_opening(server: &str, error: sqlx::Error) -> Fault {
+    /// A fault of connecting to that server, with that certificate of our own.
+    pub(super) fn of_opening(server: &str, own: Option<&Certificate>, error: sqlx::Error) -> Fault {
+        if let Some(trouble) = tls::trouble(&error, own) {
+            return Fault::unavailable(format!("{server}: {trouble}"));
+        }
         match error {
             sqlx::Error::Io(cause) => {
                 Fault::unavailable(format!("{server} cannot be reached: {cause}"))
@@ -126,6 +132,13 @@ impl Fault {
 fn from_answer(answer: &PgDatabaseError) -> Fault {
     let code = answer.code();
     let advice = match code {
+        "28000" if answer.message().contains("client certificate") => {
+            "; set sslcert and sslkey in postgres.url, to a certificate of an authority in its ssl_ca_file"
+        }
+        "28000" if answer.message().contains("certificate authentication failed") => {
+            "; the common name of the certificate in sslcert has to be the user of postgres.url, or be mapped to it in \
+             pg_ident.conf"
+        }
         "28P01" | "28000" => "; check the user and the password in postgres.url, and pg_hba.conf",
         "3D000" => "; create the database, or correct its name in postgres.url",
         "42501" => {

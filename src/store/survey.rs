@@ -21,6 +21,7 @@ use super::{
     inventory::partitions_seen,
     link::{Link, SLACK, answered},
     migrations::steps_missing,
+    tls,
 };
 use crate::event::now;
 
@@ -76,7 +77,7 @@ impl Survey {
     /// Which step failed, and why.
     pub async fn open(settings: &Settings) -> Result<Survey, Unopened> {
         let opening = async {
-            let mut connection = PgConnection::connect_with(&settings.options).await?;
+            let mut connection = PgConnection::connect_with(&settings.options.server).await?;
             // Before anything is set here.
             let found = server::settings(&mut connection).await?;
             let prepare = sqlx::query(
@@ -89,17 +90,19 @@ impl Survey {
             prepare.execute(&mut connection).await?;
             Ok((connection, found))
         };
-        let (connection, found) = match tokio::time::timeout(settings.connect_timeout, opening)
-            .await
-        {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(Unopened { stage: stage(&error), fault: error.into() }),
-            Err(_) => {
-                let within = humantime::format_duration(settings.connect_timeout);
-                let fault = Fault::unavailable(format!("no answer within {within}"));
-                return Err(Unopened { stage: Stage::Connection, fault });
-            }
-        };
+        let (connection, found) =
+            match tokio::time::timeout(settings.connect_timeout, opening).await {
+                Ok(Ok(opened)) => opened,
+                Ok(Err(error)) => {
+                    let stage = stage(&error);
+                    return Err(Unopened { stage, fault: settings.unopened(error) });
+                }
+                Err(_) => {
+                    let within = humantime::format_duration(settings.connect_timeout);
+                    let fault = Fault::unavailable(format!("no answer within {within}"));
+                    return Err(Unopened { stage: Stage::Connection, fault });
+                }
+            };
         let patience = settings.statement_timeout + SLACK;
         Ok(Survey { link: Link { connection, patience, copies: false }, settings: found })
     }
@@ -158,13 +161,20 @@ impl Survey {
 fn stage(error: &sqlx::Error) -> Stage {
     let answer = match error {
         sqlx::Error::Tls(_) => return Stage::Tls,
+        error if tls::trouble(error, None).is_some() => return Stage::Tls,
         sqlx::Error::Database(answer) => answer.try_downcast_ref::<PgDatabaseError>(),
         _ => None,
     };
     let Some(answer) = answer else { return Stage::Connection };
     match answer.code() {
         // pg_hba.conf has no line for a connection without TLS, or none at all.
-        "28000" if answer.message().contains("no encryption") => Stage::Tls,
+        "28000"
+            if ["no encryption", "client certificate"]
+                .iter()
+                .any(|word| answer.message().contains(word)) =>
+        {
+            Stage::Tls
+        }
         "28000" | "28P01" => Stage::Login,
         "3D000" | "42501" | "55000" => Stage::Database,
         "53300" => Stage::Room,

@@ -18,7 +18,7 @@ use sqlx::{Connection as _, PgConnection};
 use crate::support::{Bed, Scene};
 
 fn settings(bed: &Bed, scene: &Scene, name: &str) -> Result<Settings> {
-    let options = options(&bed.postgres.url(&scene.name))?.application_name(name);
+    let options = options(&format!("{}?application_name={name}", bed.postgres.url(&scene.name)))?;
     Ok(Settings {
         options,
         connect_timeout: Duration::from_secs(30),

@@ -52,6 +52,7 @@ mod stored_once;
 mod ten_thousand;
 mod tidy;
 mod tls;
+mod tls_postgres;
 mod topic_matches;
 mod topology;
 mod trace;

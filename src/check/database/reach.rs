@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use super::{
     super::{
         Setup,
+        certificates::ends,
         finding::Finding,
         network::{Server, plain_text, stays_here},
-        shell::identifier,
+        shell::{identifier, word},
     },
     AREA,
 };
@@ -37,6 +38,14 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey
     }
     match Survey::open(&setup.store).await {
         Ok(survey) => {
+            findings.extend(setup.store.own_certificate().map(|own| {
+                ends(
+                    AREA,
+                    "the client certificate",
+                    own.not_after,
+                    "put a new one in place of the file in sslcert, and its key beside it: they are read at the next connection",
+                )
+            }));
             findings.push(Finding::ok(AREA, "login", format!("as '{}'", place.user)));
             findings.push(Finding::ok(AREA, "database", format!("'{}' is open", place.database)));
             Some((survey, here))
@@ -109,9 +118,17 @@ fn refused(place: &DatabaseAddress, unopened: &Unopened) -> Finding {
         Stage::Connection => Finding::fault(AREA, "login", fault.to_string()).advise(
             "see whether it is PostgreSQL that listens there, and what its log says",
         ),
-        Stage::Tls => Finding::fault(AREA, "tls", fault.to_string()).advise(
-            "set sslmode and sslrootcert in postgres.url to what the server offers (its ssl, ssl_cert_file), and see pg_hba.conf",
-        ),
+        Stage::Tls => Finding::fault(AREA, "tls", fault.to_string())
+            .advise(
+                "set sslmode, sslrootcert, sslcert and sslkey in postgres.url to what the server offers and demands (its ssl, \
+                 ssl_cert_file, ssl_ca_file, pg_hba.conf); what certificate it shows:",
+            )
+            .command(format!(
+                "openssl s_client -starttls postgres -connect {0}:{1} -servername {0} -showcerts </dev/null | openssl x509 \
+                 -noout -subject -issuer -dates -ext subjectAltName",
+                word(&place.host),
+                place.port
+            )),
         Stage::Login => Finding::fault(AREA, "login", fault.to_string())
             .advise("correct the user or the password in postgres.url, or on the server, as a superuser:")
             .command(format!("CREATE ROLE {} LOGIN;  -- where there is none", identifier(user)))

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use sqlx::postgres::PgSslMode;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::super::Settings;
+use super::super::{Options, Settings};
 
 /// Where a database is, and as whom it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +27,20 @@ impl Settings {
     /// Where the database is.
     #[must_use]
     pub fn address(&self) -> DatabaseAddress {
-        let options = &self.options;
+        self.options.addresses().remove(0)
+    }
+}
+
+impl Options {
+    /// Where the database is: at least one place.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<DatabaseAddress> {
+        vec![DatabaseAddress::of(&self.server)]
+    }
+}
+
+impl DatabaseAddress {
+    fn of(options: &PgConnectOptions) -> DatabaseAddress {
         let (host, port) = (options.get_host(), options.get_port());
         // A host that is a path is the directory of a socket.
         let directory = host.starts_with('/').then(|| PathBuf::from(host));

@@ -7,6 +7,7 @@ use std::time::Duration;
 pub struct PostgresOptions {
     pub(crate) settings: Vec<(String, String)>,
     pub(crate) password: Option<String>,
+    pub(crate) hba: Option<String>,
     pub(crate) keep: bool,
     /// Recovery after a kill included.
     pub(crate) start_within: Duration,
@@ -17,6 +18,7 @@ impl Default for PostgresOptions {
         Self {
             settings: Vec::new(),
             password: None,
+            hba: None,
             keep: false,
             start_within: Duration::from_secs(60),
         }
@@ -36,6 +38,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn password(mut self, password: impl Into<String>) -> Self {
         self.password = Some(password.into());
+        self
+    }
+
+    /// Lets these lines of `pg_hba.conf` decide who may connect over TCP.
+    #[must_use]
+    pub fn hba(mut self, lines: impl Into<String>) -> Self {
+        self.hba = Some(lines.into());
         self
     }
 
@@ -74,6 +83,9 @@ impl PostgresOptions {
 
     /// Who may connect: over the socket whoever reaches it, over loopback by password where one is set.
     pub(crate) fn hba_file(&self) -> String {
+        if let Some(lines) = &self.hba {
+            return format!("local all all trust\n{lines}\n");
+        }
         let tcp = if self.password.is_some() { "scram-sha-256" } else { "trust" };
         format!(
             "local all all trust\nhost all all 127.0.0.1/32 {tcp}\n\

@@ -1,5 +1,7 @@
 //! PostgreSQL's own tools, run against a private server.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -39,6 +41,17 @@ impl Postgres {
         self.directory.write("data/postgresql.conf", text)?;
         self.directory.write("data/pg_hba.conf", self.options.hba_file())?;
         Ok(())
+    }
+
+    /// Makes a file that the server alone can read, such as a private key, and tells where it is.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn private_file(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.directory.write(name, text)?;
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        self.installation.give(&path)?;
+        Ok(path)
     }
 
     /// Creates an empty database and returns its URL.

@@ -82,8 +82,9 @@ fn an_amqp_url_that_cannot_be_meant() {
 fn a_postgres_url_is_what_sqlx_connects_with() {
     let url = PostgresUrl::parse("postgresql://u%40:p%2F@h:5433/db?sslmode=require").unwrap();
     let options = bloodbank_audit::store::options(url.expose()).unwrap();
-    assert_eq!((options.get_host(), options.get_port()), ("h", 5433));
-    assert_eq!((options.get_username(), options.get_database()), ("u@", Some("db")));
+    let place = options.addresses().remove(0);
+    assert_eq!((&*place.host, place.port), ("h", 5433));
+    assert_eq!((&*place.user, &*place.database), ("u@", "db"));
     assert_eq!(url.to_string(), "postgresql://u%40:***@h:5433/db?sslmode=require");
     for accepted in [
         "postgres:///db?host=/run/postgresql&user=me@example",
