@@ -14,6 +14,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod event;
 pub mod exit;
+pub mod hosts;
 pub mod http;
 pub mod measures;
 pub mod pipeline;

@@ -11,6 +11,8 @@ pub struct Address {
     pub host: String,
     /// TCP port.
     pub port: u16,
+    /// Further hosts, and their ports, of the same cluster: tried in this order, where the first fails.
+    pub others: Vec<(String, u16)>,
     /// Virtual host.
     pub vhost: String,
     /// User name.
@@ -38,6 +40,23 @@ pub enum Auth {
 }
 
 impl Address {
+    /// The same address once for each host, in the order in which they are tried.
+    #[must_use]
+    pub fn each(&self) -> Vec<Address> {
+        let first = (self.host.clone(), self.port);
+        let hosts = std::iter::once(first).chain(self.others.iter().cloned());
+        hosts
+            .map(|(host, port)| Address { host, port, others: Vec::new(), ..self.clone() })
+            .collect()
+    }
+
+    /// The same hosts, that of `first` before all others: who came there once tries it first.
+    pub(super) fn led_by(&self, first: &Address) -> Address {
+        let others = self.each().into_iter().map(|one| (one.host, one.port));
+        let others = others.filter(|(host, port)| (host, *port) != (&first.host, first.port));
+        Address { others: others.collect(), ..first.clone() }
+    }
+
     /// The host as it stands before a port: an IPv6 address in brackets.
     pub(super) fn bracketed_host(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
@@ -46,7 +65,11 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{} vhost {:?}", self.bracketed_host(), self.port, self.vhost)
+        for (number, one) in self.each().iter().enumerate() {
+            let gap = if number == 0 { "" } else { "," };
+            write!(f, "{gap}{}:{}", one.bracketed_host(), one.port)?;
+        }
+        write!(f, " vhost {:?}", self.vhost)
     }
 }
 

@@ -84,12 +84,8 @@ impl DeadLetters {
         limit: Duration,
         queue: &str,
     ) -> Result<DeadLetters, Fault> {
-        let opening = async {
-            let mut socket = Socket::open(address, name, 0, "reads dead letters").await?;
-            let (waiting, _) = look(&mut socket, queue).await?;
-            Ok((socket, waiting))
-        };
-        let opened = timeout(limit, opening).await.unwrap_or_else(|_| {
+        let mut socket = Socket::open(address, name, 0, "reads dead letters", limit).await?;
+        let looked = timeout(limit, look(&mut socket, queue)).await.unwrap_or_else(|_| {
             Err(Fault::new(
                 Kind::Unreachable,
                 format!(
@@ -98,7 +94,7 @@ impl DeadLetters {
                 ),
             ))
         });
-        let (socket, waiting) = opened?;
+        let (waiting, _) = looked?;
         Ok(DeadLetters {
             socket,
             queue: queue.to_owned(),

@@ -45,6 +45,21 @@ impl Fault {
         Fault { kind, message: message.into() }
     }
 
+    /// One host after the other has failed: at least one fault. What may pass for one of them may pass.
+    pub(super) fn of_each(mut faults: Vec<Fault>) -> Fault {
+        if faults.len() == 1 {
+            return faults.remove(0);
+        }
+        let order = |kind: Kind| match kind {
+            Kind::Unreachable | Kind::LostConsuming { .. } => 0,
+            Kind::Refused => 1,
+            Kind::Clash => 2,
+        };
+        let kind = faults.iter().map(|fault| fault.kind).min_by_key(|&kind| order(kind));
+        let words: Vec<_> = faults.into_iter().map(|fault| fault.message).collect();
+        Fault::new(kind.unwrap_or(Kind::Unreachable), words.join("; and "))
+    }
+
     /// A failure to open a connection, and what was seen of TLS on it, where that was spoken.
     pub(super) fn of_opening(address: &Address, seen: Option<&Seen>, error: &Error) -> Fault {
         let text = error.to_string();

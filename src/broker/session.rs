@@ -62,7 +62,7 @@ impl Session {
     pub async fn open(settings: &Settings, prefetch: u16) -> Result<Session, Fault> {
         let ending = Ending::default();
         let ended = CancellationToken::new();
-        let connection = connect(
+        let (connection, address) = connect(
             &settings.address,
             &settings.connection_name,
             settings.heartbeat,
@@ -70,6 +70,8 @@ impl Session {
             &ending,
         )
         .await?;
+        // What is beside the session goes where that has come to.
+        let settings = &Settings { address, ..settings.clone() };
         let watched = Box::new(Watched::from_now_on(settings));
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
@@ -194,8 +196,28 @@ impl SessionHandle {
     }
 }
 
-/// Opens a connection, bounded in time.
+/// Opens a connection to the first host that lets it, each bounded in time; and the address, led by that host.
 pub(super) async fn connect(
+    address: &Address,
+    name: &str,
+    heartbeat: Duration,
+    limit: Duration,
+    ending: &Ending,
+) -> Result<(Connection, Address), Fault> {
+    let mut faults = Vec::new();
+    for one in address.each() {
+        match connect_to(&one, name, heartbeat, limit, ending).await {
+            Ok(connection) => return Ok((connection, address.led_by(&one))),
+            Err(fault) => {
+                debug!(%fault, "trying the next host");
+                faults.push(fault);
+            }
+        }
+    }
+    Err(Fault::of_each(faults))
+}
+
+async fn connect_to(
     address: &Address,
     name: &str,
     heartbeat: Duration,

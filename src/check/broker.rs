@@ -29,14 +29,25 @@ const AFTER_LOGIN: &[&str] =
 /// What is said of the way there, as far as plain text goes.
 pub async fn plain_text(settings: &amqp::Settings) -> Option<Finding> {
     let amqp::Settings { address, connect_timeout, .. } = settings;
-    let there = addresses((&address.host, address.port), *connect_timeout).await;
-    reach::encryption(address, &there?)
+    for address in address.each() {
+        let there = addresses((&address.host, address.port), *connect_timeout).await;
+        let said = there.and_then(|there| reach::encryption(&address, &there));
+        if said.as_ref().is_some_and(|one| one.verdict == Verdict::Warning) {
+            return said;
+        }
+    }
+    None
 }
 
 /// Looks at all of it.
 pub async fn check(setup: &Setup) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if reach::reach(setup, &mut findings).await {
+    let mut reached = false;
+    for address in setup.broker.address.each() {
+        reached |= reach::reach(setup, &address, &mut findings).await;
+    }
+    if reached {
+        findings = findings.into_iter().map(Finding::with_another_host).collect();
         findings.extend(things::check(setup).await);
         findings.push(alarms::check(setup).await);
     } else {

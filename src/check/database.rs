@@ -33,18 +33,20 @@ const AFTER_LOGIN: &[&str] = &[
 
 /// What is said of the way there, as far as plain text goes.
 pub async fn plain_text(settings: &Settings) -> Option<Finding> {
-    let place = settings.address();
-    if place.socket.is_some() {
-        return None;
+    for place in settings.options.addresses().iter().filter(|place| place.socket.is_none()) {
+        let there = addresses((&place.host, place.port), settings.connect_timeout).await;
+        let said = there.map(|there| reach::encryption(place, &there));
+        if said.as_ref().is_some_and(|one| one.verdict == super::Verdict::Warning) {
+            return said;
+        }
     }
-    let there = addresses((&place.host, place.port), settings.connect_timeout).await?;
-    Some(reach::encryption(&place, &there))
+    None
 }
 
 /// Looks at all of it.
 pub async fn check(setup: &Setup) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let Some((mut survey, stays_here)) = reach::reach(setup, &mut findings).await else {
+    let Some((mut survey, stays_here)) = first(setup, &mut findings).await else {
         let because = findings
             .iter()
             .rev()
@@ -63,6 +65,50 @@ pub async fn check(setup: &Setup) -> Vec<Finding> {
     }
     survey.close().await;
     findings
+}
+
+/// The first server that takes writes, or else the first one.
+async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
+    let each = setup.store.each();
+    let several = each.len() > 1;
+    let mut found: Option<(Survey, bool)> = None;
+    let mut writes = false;
+    for store in &each {
+        let Some((mut survey, here)) = reach::reach(store, findings).await else { continue };
+        let place = store.address();
+        match survey.server().await {
+            Ok(server) if several && server.in_recovery => findings.push(Finding::ok(
+                AREA,
+                "standby",
+                format!("{}:{} is a standby, which the daemon passes by", place.host, place.port),
+            )),
+            Ok(_) if !writes => {
+                writes = true;
+                if let Some((other, _)) = found.replace((survey, here)) {
+                    other.close().await;
+                }
+                continue;
+            }
+            Ok(_) => findings.push(
+                Finding::warning(
+                    AREA,
+                    "primary",
+                    format!("{}:{} takes writes, too", place.host, place.port),
+                )
+                .advise("see that these are servers of one cluster, of which one is the primary: the daemon writes to the first"),
+            ),
+            // It is asked again, and said then.
+            Err(_) => {}
+        }
+        match &found {
+            None => found = Some((survey, here)),
+            Some(_) => survey.close().await,
+        }
+    }
+    if found.is_some() {
+        *findings = std::mem::take(findings).into_iter().map(Finding::with_another_host).collect();
+    }
+    found
 }
 
 async fn look(

@@ -109,6 +109,15 @@ impl Finding {
         Finding { advice: Some(advice.into()), ..self }
     }
 
+    /// The same where there is another host that does: what is at fault is to be mended, and stops nothing.
+    #[must_use]
+    pub fn with_another_host(self) -> Finding {
+        match self.verdict {
+            Verdict::Fault => Finding { verdict: Verdict::Warning, ..self },
+            _ => self,
+        }
+    }
+
     /// The same with one more line to type.
     #[must_use]
     pub fn command(mut self, command: impl Into<String>) -> Finding {

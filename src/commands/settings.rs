@@ -97,6 +97,7 @@ pub fn address_of(url: &AmqpUrl, config: &Config) -> Address {
     Address {
         host: url.host.clone(),
         port: url.port,
+        others: url.others.clone(),
         vhost: url.vhost.clone(),
         user: url.user.clone(),
         password: url.password.expose().to_owned(),

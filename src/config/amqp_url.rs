@@ -1,6 +1,5 @@
 //! `amqp://` URLs: taken apart here, because the client's own parser does not percent-decode and panics on `?`.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -9,6 +8,7 @@ use url::{Host, Url};
 
 use super::rabbitmq::SHORT_STRING_MAX;
 use super::secret::{MASK, Secret};
+use crate::hosts::Hosts;
 
 /// A broker, the credentials for it and the vhost, percent-decoded. `Debug` and `Display` mask the password.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -20,6 +20,8 @@ pub struct AmqpUrl {
     pub host: String,
     /// 5672, with TLS 5671, where the URL names none.
     pub port: u16,
+    /// Further hosts, and their ports, in the order in which they are tried.
+    pub others: Vec<(String, u16)>,
     /// `guest` where the URL has no credentials.
     pub user: String,
     /// `guest` where the URL has no credentials, empty where it has a user only.
@@ -70,9 +72,21 @@ pub enum AmqpUrlError {
 }
 
 impl AmqpUrl {
-    /// Takes a URL apart.
+    /// Takes a URL apart. It may name several hosts, `amqp://user:password@one,two:5673/vhost`.
     pub fn parse(text: &str) -> Result<Self, AmqpUrlError> {
-        let url = Url::parse(text.trim())?;
+        let mut found: Option<Self> = None;
+        for url in Hosts::of(text.trim()).each() {
+            let one = Self::of_one_host(&url)?;
+            match &mut found {
+                Some(first) => first.others.push((one.host, one.port)),
+                None => found = Some(one),
+            }
+        }
+        found.ok_or(AmqpUrlError::NoHost)
+    }
+
+    fn of_one_host(text: &str) -> Result<Self, AmqpUrlError> {
+        let url = Url::parse(text)?;
         let tls = match url.scheme() {
             "amqp" => false,
             "amqps" => true,
@@ -96,7 +110,7 @@ impl AmqpUrl {
             return Err(AmqpUrlError::Port);
         }
         let (user, password) = credentials(&url)?;
-        Ok(Self { tls, host, port, user, password, vhost: vhost(url.path())? })
+        Ok(Self { tls, host, port, others: Vec::new(), user, password, vhost: vhost(url.path())? })
     }
 }
 
@@ -162,14 +176,16 @@ impl fmt::Display for AmqpUrl {
         const KEPT: &AsciiSet =
             &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
         let scheme = if self.tls { "amqps" } else { "amqp" };
-        let host = if self.host.contains(':') {
-            Cow::Owned(format!("[{}]", self.host))
-        } else {
-            Cow::Borrowed(&*self.host)
+        let place = |host: &str, port: u16| {
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
         };
+        let mut hosts = place(&self.host, self.port);
+        for (host, port) in &self.others {
+            hosts += &format!(",{}", place(host, *port));
+        }
         let user = utf8_percent_encode(&self.user, KEPT);
         let vhost = utf8_percent_encode(&self.vhost, KEPT);
-        write!(f, "{scheme}://{user}:{MASK}@{host}:{}/{vhost}", self.port)
+        write!(f, "{scheme}://{user}:{MASK}@{hosts}/{vhost}")
     }
 }
 

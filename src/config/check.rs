@@ -32,13 +32,16 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
     }
     clashes.extend(of_certificates(rabbitmq));
     let hold = rabbitmq.consumer_timeout / 2;
-    let attempt = config.postgres.connect_timeout + config.postgres.statement_timeout;
+    // Each host may take as long.
+    let hosts = u32::try_from(config.postgres.url.hosts()).unwrap_or(u32::MAX);
+    let attempt =
+        config.postgres.connect_timeout.saturating_mul(hosts) + config.postgres.statement_timeout;
     if attempt > hold {
         let [attempt, hold] = [attempt, hold].map(humantime::format_duration);
         clashes.push((
             "rabbitmq.consumer_timeout",
             format!(
-                "half of it, {hold}, is less than postgres.connect_timeout and postgres.statement_timeout together, \
+                "half of it, {hold}, is less than postgres.connect_timeout for each host and postgres.statement_timeout together, \
                  {attempt}: the broker would take deliveries back while one attempt to store them is under way"
             ),
         ));

@@ -11,6 +11,7 @@ use url::{Url, form_urlencoded};
 
 use super::amqp_url::parameter_name;
 use super::secret::{MASK, Secret};
+use crate::hosts::{Hosts, SESSION, without};
 
 /// A server, the credentials for it and the database. `Debug` and `Display` mask what is secret in it.
 #[derive(Clone, PartialEq, Deserialize)]
@@ -69,6 +70,7 @@ const PARAMETERS: &[&str] = &[
     "sslmode",
     "sslrootcert",
     "statement-cache-capacity",
+    SESSION,
     "user",
 ];
 
@@ -79,6 +81,19 @@ impl PostgresUrl {
     /// Checks a URL.
     pub fn parse(text: &str) -> Result<Self, PostgresUrlError> {
         let text = text.trim();
+        let hosts = Hosts::of(text);
+        let mut masked = None;
+        for text in hosts.each() {
+            let one = Self::of_one_host(&text)?;
+            masked.get_or_insert(one);
+        }
+        let masked = masked.unwrap_or_default();
+        let masked = Hosts::of(&masked).with_hosts_of(&hosts);
+        Ok(Self { text: Secret::new(text), masked })
+    }
+
+    /// Checks a URL with one host, and masks what is secret in it.
+    fn of_one_host(text: &str) -> Result<String, PostgresUrlError> {
         let mut url = Url::parse(text)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(PostgresUrlError::Scheme);
@@ -101,8 +116,14 @@ impl PostgresUrl {
                 error => error,
             })?;
         }
-        PgConnectOptions::from_str(text).map_err(|_| PostgresUrlError::Refused)?;
-        Ok(Self { text: Secret::new(text), masked: mask(&mut url) })
+        let (text, _) = without(text, SESSION);
+        PgConnectOptions::from_str(&text).map_err(|_| PostgresUrlError::Refused)?;
+        Ok(mask(&mut url))
+    }
+
+    /// How many hosts it names, which are tried in their order; at least one.
+    pub fn hosts(&self) -> usize {
+        Hosts::of(self.text.expose()).count()
     }
 
     /// PEM file of the client certificate's private key; none where there is none, or where the URL holds it itself.
@@ -125,6 +146,12 @@ fn check_parameter(name: &str, value: &str) -> Result<(), PostgresUrlError> {
         "sslmode" | "ssl-mode" if value.parse::<PgSslMode>().is_err() => {
             wrong("disable, allow, prefer, require, verify-ca or verify-full")
         }
+        "host" | "hostaddr" if value.contains(',') => {
+            wrong("one host; several are written postgres://one:5432,two:5432/database")
+        }
+        SESSION if !["any", "primary", "read-write"].contains(&value) => wrong(
+            "any, primary or read-write: what is recorded is written to a primary in any case",
+        ),
         "port" if value.parse::<u16>().is_err() => wrong("a port"),
         "hostaddr" if value.parse::<IpAddr>().is_err() => wrong("an IP address"),
         "statement-cache-capacity" if value.parse::<usize>().is_err() => wrong("a whole number"),

@@ -7,6 +7,8 @@ use std::{
 
 use url::Url;
 
+use crate::hosts::Hosts;
+
 use super::{Environment, Loaded, key, secret_file};
 
 /// Where passwords and private keys stand that others may read.
@@ -61,7 +63,8 @@ impl Loaded {
     fn holds_password(&self, path: &str) -> bool {
         let written = self.figment.find_value(path).ok();
         let written = written.as_ref().and_then(|value| value.as_str()).map(str::trim);
-        written.and_then(|text| Url::parse(text).ok()).is_some_and(|url| {
+        let first = written.and_then(|text| Hosts::of(text).each().next());
+        first.and_then(|text| Url::parse(&text).ok()).is_some_and(|url| {
             url.password().is_some() || url.query_pairs().any(|(name, _)| name == "password")
         })
     }

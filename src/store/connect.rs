@@ -9,8 +9,11 @@ use sqlx::{
 
 use url::form_urlencoded;
 
-use super::{Fault, partitions::Plan};
-use crate::certificates::Certificate;
+use super::{DatabaseAddress, Fault, partitions::Plan};
+use crate::{
+    certificates::Certificate,
+    hosts::{Hosts, SESSION, without},
+};
 
 /// Oldest server the SQL here is written for: 15.
 const OLDEST_SERVER: i32 = 150_000;
@@ -40,9 +43,12 @@ pub struct Settings {
 /// How a database is connected to.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub(super) server: PgConnectOptions,
+    /// Its servers, in the order in which they are tried; at least one.
+    pub(super) servers: Vec<PgConnectOptions>,
     /// PEM file of our own certificate, where there is one.
     certificate: Option<PathBuf>,
+    /// Whether readers, too, want a server that takes writes.
+    reads_primary: bool,
 }
 
 /// How to connect to the database at `url`.
@@ -50,14 +56,19 @@ pub struct Options {
 /// # Errors
 /// A [`Fault`] that says what is wrong with the URL, without its password.
 pub fn options(url: &str) -> Result<Options, Fault> {
-    let server = PgConnectOptions::from_str(url).map_err(Fault::from)?;
-    Ok(Options {
-        server: match server.get_application_name() {
+    let (url, wanted) = without(url, SESSION);
+    let servers = Hosts::of(&url).each().map(|url| {
+        let server = PgConnectOptions::from_str(&url).map_err(Fault::from)?;
+        let server = match server.get_application_name() {
             Some(_) => server,
             None => server.application_name("bloodbank-audit"),
-        }
-        .disable_statement_logging(),
-        certificate: certificate(url),
+        };
+        Ok(server.disable_statement_logging())
+    });
+    Ok(Options {
+        servers: servers.collect::<Result<_, Fault>>()?,
+        certificate: certificate(&url),
+        reads_primary: wanted.is_some_and(|wanted| wanted != "any"),
     })
 }
 
@@ -78,9 +89,19 @@ impl Settings {
         }
     }
 
+    /// The same settings once for each server, in the order in which they are tried; at least one.
+    #[must_use]
+    pub fn each(&self) -> Vec<Settings> {
+        let servers = self.options.servers.iter();
+        let of_one = |server: &PgConnectOptions| Settings {
+            options: Options { servers: vec![server.clone()], ..self.options.clone() },
+            ..self.clone()
+        };
+        servers.map(of_one).collect()
+    }
+
     /// Which server and database, for whoever has to look after it.
-    fn server(&self) -> String {
-        let options = &self.options.server;
+    fn name_of(options: &PgConnectOptions) -> String {
         let database = options.get_database().unwrap_or(options.get_username());
         match options.get_socket() {
             Some(socket) => format!("PostgreSQL at {} (database '{database}')", socket.display()),
@@ -98,30 +119,72 @@ impl Settings {
     }
 
     /// What it means that a connection could not be opened.
-    pub(super) fn unopened(&self, error: sqlx::Error) -> Fault {
+    pub(super) fn unopened(&self, server: &PgConnectOptions, error: sqlx::Error) -> Fault {
         let own = self.own_certificate();
+        let name = Settings::name_of(server);
         // A path that is not there may be that of a socket.
-        match (&error, self.address().socket) {
+        match (&error, DatabaseAddress::of(server).socket) {
             (sqlx::Error::Io(cause), Some(_)) => {
-                Fault::unavailable(format!("{} cannot be reached: {cause}", self.server()))
+                Fault::unavailable(format!("{name} cannot be reached: {cause}"))
             }
-            _ => Fault::of_opening(&self.server(), own.as_ref(), error),
+            _ => Fault::of_opening(&name, own.as_ref(), error),
         }
     }
 
-    /// Connects, and checks that the server can keep the guarantees.
+    /// Connects to the first server that takes writes, and checks that it can keep the guarantees. Where there is but one
+    /// server, what it takes is found out by writing.
     pub(super) async fn connect(&self, statement_timeout: Duration) -> Result<PgConnection, Fault> {
+        self.connect_to_first(statement_timeout, self.options.servers.len() > 1).await
+    }
+
+    /// The same for whoever only reads: a standby will do, unless the URL asks for a primary.
+    pub(super) async fn connect_to_read(
+        &self,
+        statement_timeout: Duration,
+    ) -> Result<PgConnection, Fault> {
+        self.connect_to_first(statement_timeout, self.options.reads_primary).await
+    }
+
+    async fn connect_to_first(
+        &self,
+        statement_timeout: Duration,
+        writable: bool,
+    ) -> Result<PgConnection, Fault> {
+        let mut faults = Vec::new();
+        for server in &self.options.servers {
+            match self.connect_to(server, statement_timeout, writable).await {
+                Ok(connection) => return Ok(connection),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Err(Fault::of_each(faults))
+    }
+
+    async fn connect_to(
+        &self,
+        server: &PgConnectOptions,
+        statement_timeout: Duration,
+        writable: bool,
+    ) -> Result<PgConnection, Fault> {
         let opening = async {
-            let mut connection = PgConnection::connect_with(&self.options.server)
+            let mut connection = PgConnection::connect_with(server)
                 .await
-                .map_err(|error| self.unopened(error))?;
-            prepare_session(&mut connection, statement_timeout).await?;
+                .map_err(|error| self.unopened(server, error))?;
+            let writes = prepare_session(&mut connection, statement_timeout).await?;
+            if writable && !writes {
+                let name = Settings::name_of(server);
+                // It goes either way.
+                let _ = connection.close().await;
+                return Err(Fault::unavailable(format!(
+                    "{name} is a standby, and takes no writes"
+                )));
+            }
             Ok(connection)
         };
         tokio::time::timeout(self.connect_timeout, opening).await.unwrap_or_else(|_| {
             Err(Fault::unavailable(format!(
                 "{} does not answer within {}",
-                self.server(),
+                Settings::name_of(server),
                 humantime::format_duration(self.connect_timeout)
             )))
         })
@@ -134,10 +197,12 @@ impl Settings {
 /// A transaction of a daemon that has gone silent ends by itself: its rows are in the way of whoever stores the same
 /// events meanwhile. Nothing but answers is asked for: what a trigger says of each row nobody reads while rows are copied,
 /// so that both sides could wait for each other.
+///
+/// Tells whether the server takes writes.
 async fn prepare_session(
     connection: &mut PgConnection,
     statement_timeout: Duration,
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let row: PgRow = sqlx::query(
         "select current_setting('server_encoding'), current_setting('server_version_num')::int4,
                 set_config('statement_timeout', $1, false),
@@ -146,7 +211,8 @@ async fn prepare_session(
                 set_config('client_min_messages', 'error', false),
                 set_config('default_transaction_isolation', 'read committed', false),
                 case when current_setting('synchronous_commit') = 'off'
-                     then set_config('synchronous_commit', 'on', false) end",
+                     then set_config('synchronous_commit', 'on', false) end,
+                not pg_is_in_recovery() and current_setting('transaction_read_only') = 'off'",
     )
     .bind(format!("{}ms", statement_timeout.as_millis()))
     .fetch_one(connection)
@@ -166,5 +232,5 @@ async fn prepare_session(
             version % 10_000
         )));
     }
-    Ok(())
+    Ok(row.try_get(8)?)
 }

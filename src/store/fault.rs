@@ -79,6 +79,17 @@ impl From<sqlx::Error> for Fault {
 }
 
 impl Fault {
+    /// One server after the other has failed: at least one fault. What may pass for one of them may pass.
+    pub(super) fn of_each(mut faults: Vec<Fault>) -> Fault {
+        if faults.len() == 1 {
+            return faults.remove(0);
+        }
+        let passes = faults.iter().any(|fault| fault.kind == Kind::Unavailable);
+        let words: Vec<_> = faults.iter().map(Fault::to_string).collect();
+        let message = words.join("; and ");
+        if passes { Fault::unavailable(message) } else { Fault::misconfigured(message) }
+    }
+
     /// A fault of connecting to that server, with that certificate of our own.
     pub(super) fn of_opening(server: &str, own: Option<&Certificate>, error: sqlx::Error) -> Fault {
         if let Some(trouble) = tls::trouble(&error, own) {

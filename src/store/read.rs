@@ -48,14 +48,18 @@ impl Reader {
     /// # Errors
     /// The database is away, refuses, or has another schema.
     pub async fn open(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
-        let mut reader = Reader::connect(settings, timeout).await?;
+        let mut reader = Reader::on(settings.connect_to_read(timeout).await?, timeout).await?;
         reader.begin().await?;
         Ok(reader)
     }
 
-    /// The same without a transaction.
+    /// The same without a transaction, and on a primary: whether a transaction is under way, which whoever reads along has to
+    /// know, a standby does not tell.
     async fn connect(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
-        let connection = settings.connect(timeout).await?;
+        Reader::on(settings.connect(timeout).await?, timeout).await
+    }
+
+    async fn on(connection: PgConnection, timeout: Duration) -> Result<Reader, ReadError> {
         let mut reader = Reader { connection, timeout };
         reader.find_the_schema().await?;
         Ok(reader)

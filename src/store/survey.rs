@@ -71,13 +71,17 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Connects within the settings' bound.
+    /// Connects to the first of the servers, within the settings' bound.
     ///
     /// # Errors
     /// Which step failed, and why.
     pub async fn open(settings: &Settings) -> Result<Survey, Unopened> {
+        let Some(server) = settings.options.servers.first() else {
+            let fault = Fault::misconfigured("postgres.url names no server");
+            return Err(Unopened { stage: Stage::Connection, fault });
+        };
         let opening = async {
-            let mut connection = PgConnection::connect_with(&settings.options.server).await?;
+            let mut connection = PgConnection::connect_with(server).await?;
             // Before anything is set here.
             let found = server::settings(&mut connection).await?;
             let prepare = sqlx::query(
@@ -95,7 +99,7 @@ impl Survey {
                 Ok(Ok(opened)) => opened,
                 Ok(Err(error)) => {
                     let stage = stage(&error);
-                    return Err(Unopened { stage, fault: settings.unopened(error) });
+                    return Err(Unopened { stage, fault: settings.unopened(server, error) });
                 }
                 Err(_) => {
                     let within = humantime::format_duration(settings.connect_timeout);

@@ -2,6 +2,7 @@
 
 mod installation;
 mod options;
+mod standby;
 mod tools;
 
 use std::fs::{File, OpenOptions};
@@ -105,7 +106,11 @@ impl Postgres {
             std::fs::read_to_string(self.data_dir().join("postmaster.pid")).unwrap_or_default();
         let lines: Vec<_> = lock.lines().map(str::trim).collect();
         let ours = self.pid().is_some_and(|pid| lines.first() == Some(&pid.to_string().as_str()));
-        if ours && lines.get(7) == Some(&"ready") { Ok(()) } else { Err(format!("{lines:?}")) }
+        if ours && lines.get(7).is_some_and(|state| ["ready", "standby"].contains(state)) {
+            Ok(())
+        } else {
+            Err(format!("{lines:?}"))
+        }
     }
 
     /// Stops the server as an operator would (fast shutdown: clients are disconnected), and waits for its end.

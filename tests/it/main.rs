@@ -27,6 +27,7 @@ mod cursor;
 mod dead_letters;
 mod events;
 mod evidence_is_safe;
+mod failover;
 mod faults_sorted;
 mod half_open;
 mod kills;

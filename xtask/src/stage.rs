@@ -121,6 +121,7 @@ fn address(rabbitmq: &RabbitMq) -> Address {
     Address {
         host: "127.0.0.1".to_owned(),
         port: rabbitmq.port(),
+        others: Vec::new(),
         vhost: "/".to_owned(),
         user: "guest".to_owned(),
         password: "guest".to_owned(),

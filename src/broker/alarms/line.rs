@@ -38,20 +38,15 @@ impl Line {
         let Settings { address, connection_name, heartbeat, connect_timeout, .. } = settings;
         let name = format!("{connection_name}, listening for alarms");
         let seconds = u16::try_from(heartbeat.as_secs()).unwrap_or(u16::MAX);
-        let opening = Socket::open(address, &name, seconds, "listens for alarms");
-        match timeout(*connect_timeout, opening).await {
-            Ok(opened) => Ok(Line {
-                socket: opened?,
-                heartbeat: *heartbeat,
-                heard_at: Instant::now(),
-                publish_at: Some(Instant::now()),
-                blocked: false,
-            }),
-            Err(_) => Err(Fault::new(
-                Kind::Unreachable,
-                "the connection that listens for alarms: the broker does not answer",
-            )),
-        }
+        let purpose = "listens for alarms";
+        let socket = Socket::open(address, &name, seconds, purpose, *connect_timeout).await?;
+        Ok(Line {
+            socket,
+            heartbeat: *heartbeat,
+            heard_at: Instant::now(),
+            publish_at: Some(Instant::now()),
+            blocked: false,
+        })
     }
 
     /// Publishes now and then, until the broker tells whether there is an alarm. Not to be cut short and gone on with.

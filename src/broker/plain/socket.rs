@@ -1,10 +1,11 @@
 //! A socket to the broker, and the login.
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 
 use super::{
@@ -39,18 +40,34 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Connects, logs in under that name, and opens one channel. Nothing here is bounded in time. With a heartbeat of 0
-    /// seconds none is agreed on.
+    /// Connects to the first host that lets it, logs in under that name, and opens one channel; each host may take as
+    /// long as `limit`. With a heartbeat of 0 seconds none is agreed on.
     pub async fn open(
         address: &Address,
         name: &str,
         heartbeat: u16,
         purpose: &'static str,
+        limit: Duration,
     ) -> Result<Socket, Fault> {
-        let mut socket = Socket::connect(address, purpose).await?;
-        socket.log_in(address, name, heartbeat).await?;
-        socket.open_channel(&address.vhost).await?;
-        Ok(socket)
+        let mut faults = Vec::new();
+        for one in address.each() {
+            let opening = async {
+                let mut socket = Socket::connect(&one, purpose).await?;
+                socket.log_in(&one, name, heartbeat).await?;
+                socket.open_channel(&one.vhost).await?;
+                Ok(socket)
+            };
+            match timeout(limit, opening).await {
+                Ok(Ok(socket)) => return Ok(socket),
+                Ok(Err(fault)) => faults.push(fault),
+                Err(_) => {
+                    let within = humantime::format_duration(limit);
+                    let cause = format!("the broker at {one} does not answer within {within}");
+                    faults.push(lost(purpose, &cause));
+                }
+            }
+        }
+        Err(Fault::of_each(faults))
     }
 
     /// Connects, over TLS where the address says so. Of TLS it is known only by the broker's first words that it has

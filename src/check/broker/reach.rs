@@ -17,9 +17,8 @@ use super::{
 };
 use crate::broker::{Address, Auth, Expiry, Fault, Kind, Probe};
 
-/// Whether a user is logged in at the end.
-pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> bool {
-    let address = &setup.broker.address;
+/// Whether a user is logged in at the end, at an address with one host.
+pub async fn reach(setup: &Setup, address: &Address, findings: &mut Vec<Finding>) -> bool {
     let limit = setup.broker.connect_timeout;
     let server = Server {
         area: AREA,

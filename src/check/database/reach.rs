@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 
 use super::{
     super::{
-        Setup,
         certificates::ends,
         finding::Finding,
         network::{Server, plain_text, stays_here},
@@ -12,11 +11,11 @@ use super::{
     },
     AREA,
 };
-use crate::store::{DatabaseAddress, Fault, Stage, Survey, Unopened};
+use crate::store::{DatabaseAddress, Fault, Settings, Stage, Survey, Unopened};
 
-/// Connects, and whether the server is on this machine; none where something is in the way.
-pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
-    let place = setup.store.address();
+/// Connects to settings with one server, and whether the server is on this machine; none where something is in the way.
+pub async fn reach(store: &Settings, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
+    let place = store.address();
     let (reached, here) = match &place.socket {
         Some(socket) => {
             let shown = socket.display();
@@ -28,7 +27,7 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey
             });
             (socket.exists(), true)
         }
-        None => over_network(setup, &place, findings).await,
+        None => over_network(store, &place, findings).await,
     };
     if !reached {
         for check in ["login", "database"] {
@@ -36,9 +35,9 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey
         }
         return None;
     }
-    match Survey::open(&setup.store).await {
+    match Survey::open(store).await {
         Ok(survey) => {
-            findings.extend(setup.store.own_certificate().map(|own| {
+            findings.extend(store.own_certificate().map(|own| {
                 ends(
                     AREA,
                     "the client certificate",
@@ -63,7 +62,7 @@ pub async fn reach(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey
 }
 
 async fn over_network(
-    setup: &Setup,
+    store: &Settings,
     place: &DatabaseAddress,
     findings: &mut Vec<Finding>,
 ) -> (bool, bool) {
@@ -71,7 +70,7 @@ async fn over_network(
         area: AREA,
         host: &place.host,
         port: place.port,
-        limit: setup.store.connect_timeout,
+        limit: store.connect_timeout,
         key: "postgres.url",
         what: "PostgreSQL",
     };

@@ -24,7 +24,7 @@ pub struct DatabaseAddress {
 }
 
 impl Settings {
-    /// Where the database is.
+    /// Where the first of its servers is.
     #[must_use]
     pub fn address(&self) -> DatabaseAddress {
         self.options.addresses().remove(0)
@@ -35,12 +35,12 @@ impl Options {
     /// Where the database is: at least one place.
     #[must_use]
     pub fn addresses(&self) -> Vec<DatabaseAddress> {
-        vec![DatabaseAddress::of(&self.server)]
+        self.servers.iter().map(DatabaseAddress::of).collect()
     }
 }
 
 impl DatabaseAddress {
-    fn of(options: &PgConnectOptions) -> DatabaseAddress {
+    pub(in crate::store) fn of(options: &PgConnectOptions) -> DatabaseAddress {
         let (host, port) = (options.get_host(), options.get_port());
         // A host that is a path is the directory of a socket.
         let directory = host.starts_with('/').then(|| PathBuf::from(host));

@@ -99,7 +99,7 @@ impl Postgres {
 }
 
 /// Runs a tool to its end and returns what it printed.
-async fn run(mut command: Command, limit: Duration) -> Result<String> {
+pub(super) async fn run(mut command: Command, limit: Duration) -> Result<String> {
     command.stdin(Stdio::null());
     let program = command.get_program().display().to_string();
     let output = tokio::time::timeout(

@@ -119,3 +119,28 @@ fn a_postgres_url_that_cannot_be_meant() {
         );
     }
 }
+
+#[test]
+fn several_hosts_are_tried_in_their_order() {
+    let url = AmqpUrl::parse("amqps://u:p@one,[::1]:5673,three:1/v").unwrap();
+    assert_eq!((&*url.host, url.port), ("one", 5671));
+    assert_eq!(url.others, [("::1".to_owned(), 5673), ("three".to_owned(), 1)]);
+    assert_eq!(url.to_string(), "amqps://u:***@one:5671,[::1]:5673,three:1/v");
+    assert!(AmqpUrl::parse("amqp://one,,two/").is_err());
+    let text = "postgres://u:p@one:5433,two/db?target_session_attrs=read-write&sslmode=require";
+    let url = PostgresUrl::parse(text).unwrap();
+    let masked = url.to_string();
+    assert_eq!(masked, text.replace(":p@", ":***@"));
+    assert_eq!(url.hosts(), 2);
+    let options = bloodbank_audit::store::options(url.expose()).unwrap();
+    let places: Vec<_> =
+        options.addresses().into_iter().map(|place| (place.host, place.port)).collect();
+    assert_eq!(places, [("one".to_owned(), 5433), ("two".to_owned(), 5432)]);
+    for (refused, word) in [
+        ("postgres://a,b/db?target_session_attrs=standby", "any, primary or read-write"),
+        ("postgres:///db?host=a,b", "one host; several are written postgres://one:5432,two:5432"),
+    ] {
+        let said = PostgresUrl::parse(refused).unwrap_err().to_string();
+        assert!(said.contains(word), "{said}");
+    }
+}

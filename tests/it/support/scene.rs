@@ -130,6 +130,7 @@ impl Scene {
         Ok(Address {
             host: url.host,
             port: url.port,
+            others: url.others,
             vhost: url.vhost,
             user: url.user,
             password: url.password.expose().to_owned(),

@@ -98,6 +98,7 @@ impl Scene {
         Address {
             host: "127.0.0.1".to_owned(),
             port: self.rabbitmq.port(),
+            others: Vec::new(),
             vhost: "/".to_owned(),
             user: "guest".to_owned(),
             password: "guest".to_owned(),
