@@ -21,6 +21,7 @@ mod check;
 mod clean_stop;
 mod config;
 mod connecting;
+mod container;
 mod copied;
 mod coverage;
 mod cursor;
