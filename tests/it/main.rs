@@ -42,6 +42,7 @@ mod one_place;
 mod outages;
 mod own_rules;
 mod reload;
+mod replaced;
 mod replay;
 mod retention;
 mod roles;

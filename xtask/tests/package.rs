@@ -4,9 +4,23 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::{Package, ensure_installed};
+use bloodbank_audit::broker::{Address, Publisher};
+use bloodbank_audit::config::AmqpUrl;
+use bloodbank_audit::event::Properties;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::{Connection as _, PgConnection};
+use testbed::{
+    Package, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, ensure_installed, eventually,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long something that happens in a second may take on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Mounts the overlay, says so, and stays until its stdin is closed.
 const MOUNT: &str = r#"
@@ -58,6 +72,21 @@ impl Machine {
         Ok(said)
     }
 
+    /// Starts the installed program on it, as the daemon that records this.
+    fn daemon(&self, environment: &[(&str, &str)]) -> Result<Daemon> {
+        let child = Command::new("nsenter")
+            .arg(format!("--mount=/proc/{}/ns/mnt", self.holder.id()))
+            .arg("chroot")
+            .arg(self.directory.path().join("root"))
+            .args([PROGRAM, "run"])
+            .envs(environment.iter().copied())
+            .env("BLOODBANK_AUDIT__HTTP__LISTEN", "off")
+            .stdin(Stdio::null())
+            .spawn()
+            .context("start the daemon")?;
+        Ok(Daemon(child))
+    }
+
     /// Which of these paths are there.
     fn has(&self, paths: &[&str]) -> Result<Vec<String>> {
         let said = self.run(&format!(
@@ -73,6 +102,36 @@ impl Drop for Machine {
         // Its stdin is closed first, which ends it; it may have ended already.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+    }
+}
+
+/// A daemon that was installed; killed when dropped.
+struct Daemon(Child);
+
+impl Daemon {
+    /// The file that it was started from; the kernel says where that is gone.
+    fn program(&self) -> Result<String> {
+        let program = fs::read_link(format!("/proc/{}/exe", self.0.id()))?;
+        Ok(program.to_string_lossy().into_owned())
+    }
+
+    async fn stops_cleanly(mut self) -> Result<()> {
+        kill(Pid::from_raw(self.0.id().try_into()?), Signal::SIGTERM)?;
+        let status = eventually("the daemon ends", PATIENCE, || {
+            let ended = self.0.try_wait().ok().flatten();
+            async move { ended.ok_or("not yet") }
+        })
+        .await?;
+        ensure!(status.success(), "the daemon ended with {status}");
+        Ok(())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -150,5 +209,98 @@ async fn installed_upgraded_removed_and_purged_it_leaves_what_it_should() -> Res
     machine.run("id bloodbank-audit")?;
     // Nothing of it was here.
     assert!(!Path::new("/var/log/neighbour").exists());
+    Ok(())
+}
+
+/// Awaits that a query of the history counts so many or more.
+async fn counts(url: &str, wanted: i64, query: &'static str) -> Result<()> {
+    eventually(query, PATIENCE, async || {
+        let found = async {
+            let mut sql = PgConnection::connect(url).await?;
+            let found: i64 = sqlx::query_scalar(query).fetch_one(&mut sql).await?;
+            sql.close().await?;
+            Ok::<_, sqlx::Error>(found)
+        };
+        match found.await {
+            Ok(found) if found >= wanted => Ok(()),
+            Ok(found) => Err(format!("{found} of {wanted}")),
+            Err(error) => Err(error.to_string()),
+        }
+    })
+    .await
+}
+
+const EVENTS: &str = "select count(*) from audit.events";
+
+/// Publishes events one after the other until told to stop; how many the broker has confirmed.
+async fn publishes(address: &Address, over: &CancellationToken) -> Result<i64> {
+    let publisher = Publisher::open(address, "the bus", PATIENCE).await?;
+    let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
+    let mut confirmed = 0;
+    while !over.is_cancelled() {
+        let body = format!(r#"{{"event_id":"{}"}}"#, Uuid::new_v4());
+        let sent = publisher.publish("bloodbank.events.v1", "a.b.c", &properties, body.into());
+        ensure!(sent.await?.taken().await?, "the broker did not take an event");
+        confirmed += 1;
+    }
+    publisher.close().await;
+    Ok(confirmed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upgraded_while_events_flow_it_misses_none() -> Result<()> {
+    ensure_installed(&[Package::Systemd, Package::RabbitMq, Package::Postgres]).await?;
+    let (rabbitmq, postgres) = tokio::try_join!(
+        RabbitMq::start(RabbitMqOptions::default()),
+        Postgres::start(PostgresOptions::default())
+    )?;
+    let database = postgres.create_database("bloodbank_audit").await?;
+    let packages = tempfile::tempdir()?;
+    let [first, second] = [package(packages.path(), "0.1.0")?, package(packages.path(), "0.2.0")?];
+    let machine = Machine::new()?;
+    machine.run(&format!("dpkg -i {}", first.display()))?;
+    let amqp = rabbitmq.amqp_url();
+    let environment = [("RABBIT_URL", &*amqp), ("DATABASE_URL", &*database)];
+    let daemon = machine.daemon(&environment)?;
+    let recording = "select count(*) from audit.coverage where state = 'recording'";
+    counts(&database, 1, recording).await?;
+
+    let url = AmqpUrl::parse(&amqp)?;
+    let address = Address {
+        host: url.host,
+        port: url.port,
+        vhost: url.vhost,
+        user: url.user,
+        password: url.password.expose().to_owned(),
+        tls: url.tls,
+        ca_file: None,
+    };
+    let over = CancellationToken::new();
+    let upgrade = async {
+        let _over = over.clone().drop_guard();
+        counts(&database, 50, EVENTS).await?;
+        let before = daemon.program()?;
+        tokio::task::block_in_place(|| machine.run(&format!("dpkg -i {}", second.display())))?;
+        ensure!(machine.run("dpkg-query -W bloodbank-audit")?.contains("0.2.0"));
+        // What runs is the old program still, whose file is gone, and it records on.
+        assert_eq!(daemon.program()?, format!("{before} (deleted)"));
+        counts(&database, 200, EVENTS).await?;
+        daemon.stops_cleanly().await?;
+        let daemon = machine.daemon(&environment)?;
+        counts(&database, 2, recording).await?;
+        assert_eq!(daemon.program()?, before);
+        Ok(daemon)
+    };
+    let (published, daemon) = tokio::join!(publishes(&address, &over), upgrade);
+    let (daemon, published) = (daemon?, published?);
+    counts(&database, published, EVENTS).await?;
+    daemon.stops_cleanly().await?;
+    let mut sql = PgConnection::connect(&database).await?;
+    let stored: (i64, i64) =
+        sqlx::query_as("select count(*), count(distinct event_id) from audit.events")
+            .fetch_one(&mut sql)
+            .await?;
+    assert_eq!(stored, (published, published));
+    machine.run("dpkg -P bloodbank-audit")?;
     Ok(())
 }
