@@ -4,6 +4,7 @@ mod tally;
 
 use std::ffi::OsString;
 use std::io::{Read, Write as _};
+use std::num::NonZero;
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -20,6 +21,13 @@ pub struct Options {
     arguments: Vec<OsString>,
 }
 
+/// What says how many tests run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// Tests at a time for each processor: most of them wait, for servers that start, connections that time out and heartbeats that
+/// do not come. With one for each, two processors are idle for more than half of the time.
+const EACH: usize = 2;
+
 impl Options {
     /// Installs what the tests need where it is missing, runs the tests, and ends as they did.
     pub fn run(self) -> Result<ExitCode> {
@@ -31,7 +39,12 @@ impl Options {
                 Package::Systemd,
             ]),
         )?;
-        let mut child = cargo::command()
+        let mut command = cargo::command();
+        if std::env::var_os(THREADS).is_none() {
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            command.env(THREADS, (EACH * processors).to_string());
+        }
+        let mut child = command
             // One failure is not to hide what the other binaries would have said.
             .args(["test", "--workspace", "--no-fail-fast"])
             .args(self.arguments)

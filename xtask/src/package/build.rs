@@ -50,19 +50,14 @@ impl<'a> Build<'a> {
     pub fn run(&self) -> Result<PathBuf> {
         let root = cargo::root();
         let mut command = cargo::command();
-        command.args(["build", "--locked", "--message-format=json-render-diagnostics"]);
+        // The tests run on the program that they have built; another choice of packages would be one of features, and build
+        // most libraries once more.
+        let word =
+            if self.release.quick { &["test", "--workspace", "--no-run"][..] } else { &["build"] };
+        command.args(word).args(["--locked", "--message-format=json-render-diagnostics"]);
         if self.release.quick {
-            // Together with this program, as the tests have it built already.
-            command.args([
-                "--package",
-                "xtask",
-                "--package",
-                NAME,
-                "--bin",
-                "xtask",
-                "--bin",
-                NAME,
-            ]);
+            // It dates what is packaged; the build of the cryptography watches it, too, and would begin anew.
+            command.env_remove("SOURCE_DATE_EPOCH");
         } else {
             // Apart from other builds: paths of this machine are left out of the program, so that it is the same elsewhere.
             let sources = match std::env::var_os("CARGO_HOME") {
@@ -98,6 +93,7 @@ impl<'a> Build<'a> {
             .lines()
             .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
             .filter(|message| message["target"]["name"] == NAME)
+            .filter(|message| message["profile"]["test"] == false)
             .find_map(|message| message["executable"].as_str().map(PathBuf::from))
             .context("cargo build does not say where the program is")?;
         self.stripped(&executable)
