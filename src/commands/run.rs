@@ -57,19 +57,8 @@ impl Options {
         let live = Live::new(&loaded.config);
         let settings = settings::daemon(&loaded.config, &live)?;
         let listen = loaded.config.http.listen;
-        if settings.canary.is_some()
-            && Canary::new(&settings.rules.envelope, &settings.instance, now()).is_none()
-        {
-            tracing::error!(
-                "canary.every is set, and the first place of envelope.event_id cannot hold an id that the daemon writes: name \
-                 another place first, such as \"property:message_id\", or set canary.every = \"off\""
-            );
-            return Ok(ExitCode::from(exit::CONFIG));
-        }
-        if settings.broker.address.tls
-            && let Err(fault) = settings.broker.address.trust.look()
-        {
-            tracing::error!("{fault}");
+        if let Err(wrong) = usable(&settings) {
+            tracing::error!("{wrong}");
             return Ok(ExitCode::from(exit::CONFIG));
         }
         let stop = Stop::new();
@@ -135,4 +124,19 @@ impl Options {
         };
         Ok(ExitCode::from(code))
     }
+}
+
+/// What the configuration cannot know by itself: whether files hold what they should, and a canary would be recognised.
+fn usable(settings: &supervisor::Settings) -> Result<(), String> {
+    let address = &settings.broker.address;
+    if address.tls {
+        address.trust.look().map_err(|fault| fault.to_string())?;
+    }
+    let canary = || Canary::new(&settings.rules.envelope, &settings.instance, now());
+    if settings.canary.is_some() && canary().is_none() {
+        return Err("canary.every is set, and the first place of envelope.event_id cannot hold an id that the daemon writes: name \
+                    another place first, such as \"property:message_id\", or set canary.every = \"off\""
+            .to_owned());
+    }
+    Ok(())
 }

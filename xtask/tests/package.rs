@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bloodbank_audit::broker::{Address, Publisher};
+use bloodbank_audit::broker::{Address, Auth, Publisher, Trust};
 use bloodbank_audit::config::AmqpUrl;
 use bloodbank_audit::event::Properties;
 use nix::sys::signal::{Signal, kill};
@@ -269,11 +269,14 @@ async fn upgraded_while_events_flow_it_misses_none() -> Result<()> {
     let address = Address {
         host: url.host,
         port: url.port,
+        others: Vec::new(),
         vhost: url.vhost,
         user: url.user,
         password: url.password.expose().to_owned(),
         tls: url.tls,
-        ca_file: None,
+        trust: Trust::default(),
+        server_name: None,
+        auth: Auth::Plain,
     };
     let over = CancellationToken::new();
     let upgrade = async {
