@@ -103,7 +103,7 @@ measures! {
     CANARIES = "bloodbank_audit_canaries_total", Counter, Count, ["outcome"], "Canaries by what became of them: stored; unmarked (PostgreSQL), unpublished (the broker), unrouted (no binding) or lost (not stored in time)";
     CANARY_LATENCY = "bloodbank_audit_canary_duration_seconds", Histogram(AGES), Seconds, [], "From before a canary was published to when its row was seen";
     CANARY_EVERY = "bloodbank_audit_canary_interval_seconds", Gauge, Seconds, [], "canary.every; absent where it is off";
-    CANARY_STORED_AT = "bloodbank_audit_canary_last_stored_timestamp_seconds", Gauge, Seconds, [], "When a canary was seen as a row last, in Unix time; before the first one, when the daemon began to send them";
+    CANARY_STORED_AT = "bloodbank_audit_canary_last_stored_timestamp_seconds", Gauge, Seconds, [], "When a canary was seen as a row last, in Unix time; before the first one, when the daemon started";
     RETENTION = "bloodbank_audit_retention_seconds", Gauge, Seconds, [], "retention.keep; 0 where everything is kept";
 }
 

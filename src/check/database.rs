@@ -121,7 +121,7 @@ async fn look(
     let role = survey.role().await?;
     findings.extend(server::check(&server, &survey.settings, &role));
     findings.push(role::check(&role));
-    findings.push(room::connections(&server, &role));
+    findings.push(room::connections(&server, &role, setup.canaries));
     findings.extend(schema::check(setup, survey, &server, &role).await?);
     findings.push(clock::check(survey, setup.store.address().host).await?);
     findings.push(room::disk(&server, stays_here));

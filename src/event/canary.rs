@@ -36,6 +36,12 @@ impl Canary {
         canary.is_found(envelope, at).then_some(canary)
     }
 
+    /// Its properties, as `audit.events` has them.
+    #[must_use]
+    pub fn properties_json(&self) -> String {
+        self.delivery(OffsetDateTime::UNIX_EPOCH).properties_json()
+    }
+
     /// The SHA-256 of its body.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
@@ -43,16 +49,19 @@ impl Canary {
     }
 
     fn is_found(&self, envelope: &Envelope, at: OffsetDateTime) -> bool {
-        let delivery = Delivery {
+        Event::from_delivery(self.delivery(at), envelope).id == Some(EventId::Uuid(self.id))
+    }
+
+    fn delivery(&self, received_at: OffsetDateTime) -> Delivery {
+        Delivery {
             tag: 0,
             redelivered: false,
             exchange: String::new(),
             routing_key: String::new(),
             properties: self.properties.clone(),
             body: self.body.clone(),
-            received_at: at,
-        };
-        Event::from_delivery(delivery, envelope).id == Some(EventId::Uuid(self.id))
+            received_at,
+        }
     }
 }
 
@@ -61,7 +70,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::Canary;
-    use crate::event::{Delivery, Envelope, Event, Overrides, Preset};
+    use crate::event::{Envelope, Event, Overrides, Preset};
 
     const AT: time::OffsetDateTime = datetime!(2026-01-02 03:04:05.678 UTC);
 
@@ -71,16 +80,7 @@ mod tests {
             let envelope = Envelope::preset(preset);
             let canary = Canary::new(&envelope, "host-a", AT).unwrap();
             assert!(canary.id.to_string().starts_with("63616e61-7279-8"), "{}", canary.id);
-            let delivery = Delivery {
-                tag: 0,
-                redelivered: false,
-                exchange: String::new(),
-                routing_key: String::new(),
-                properties: canary.properties,
-                body: canary.body,
-                received_at: AT,
-            };
-            let event = Event::from_delivery(delivery, &envelope);
+            let event = Event::from_delivery(canary.delivery(AT), &envelope);
             assert!(!event.malformed && event.defects.is_empty(), "{preset:?}: {event:?}");
             assert_eq!(event.event_type.as_deref(), Some(Canary::TYPE), "{preset:?}");
             assert_eq!(event.source.as_deref(), Some("host-a"), "{preset:?}");

@@ -88,7 +88,10 @@ impl<'a> Gatherer<'a> {
         }
         self.fill().await;
         let Limits { events, bytes } = self.rules.limits;
-        if wanted == Wanted::Nothing || self.entries.len() < events && self.size < bytes {
+        let first = self.entries.first();
+        let alone = first.is_some_and(|first| self.rules.bounds.is_wary_of(first.delivery()));
+        let full = self.entries.len() >= events || self.size >= bytes;
+        if wanted == Wanted::Nothing || alone || !full {
             return std::future::pending().await;
         }
         Some(self.take())

@@ -1,8 +1,7 @@
-//! Order: which batch is whose turn, and whether one may be committed beside the one before it, and so perhaps earlier.
+//! Order: whose turn it is, and whether a batch may be committed beside the one before it, and so perhaps earlier.
 //!
-//! What an event is to the history, new, a duplicate or in conflict, follows from what was stored before it. So that this
-//! goes by the order of arrival, also where two batches are under way at once, such two have no id in common and lie in one
-//! partition: then neither asks for anything that the other one stores.
+//! What an event is to the history, new, a duplicate or in conflict, follows from what was stored before it under its id. So that
+//! this goes by the order of arrival, also where two batches are under way at once, such two have no id in common.
 
 use std::{
     collections::HashSet,
@@ -10,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::batch::Wanted;
+use super::{
+    batch::Wanted,
+    settle::{Attempt, attempt},
+};
 use crate::{
     event::EventId,
     store::{Append, Batch, Commit, Fault},
@@ -22,6 +23,9 @@ use crate::{
 
 /// For how long nothing is tried ahead of its turn after that failed: there may be no second connection to be had.
 const PAUSE: Duration = Duration::from_secs(10);
+
+/// For how long the second connection is kept for another batch: an idle one may have ended without anyone's notice.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// The batches under way, in order.
 #[derive(Default)]
@@ -33,6 +37,8 @@ pub(super) struct Order {
     before: Option<Before>,
     /// Nothing is tried ahead of its turn until then.
     paused: Option<Instant>,
+    /// When a batch was sent ahead of its turn last.
+    ahead_at: Option<Instant>,
 }
 
 /// Where a batch stands in the order.
@@ -58,16 +64,24 @@ impl Order {
 
     /// The place of this batch, behind so many others.
     pub fn place(&mut self, batch: &Batch, under_way: usize) -> Place {
-        let before = std::mem::replace(&mut self.before, Before::of(batch));
+        let before = self.before.replace(Before::of(batch));
         let numbered = CancellationToken::new();
         let numbered_before = std::mem::replace(&mut self.numbered, numbered.clone());
         let ahead_of = before.filter(|_| under_way > 0);
+        if ahead_of.is_some() {
+            self.ahead_at = Some(Instant::now());
+        }
         Place { halt: self.halt.clone(), numbered_before, numbered, ahead_of }
+    }
+
+    /// Whether the second connection, which is idle now, is not to be used again. Says so once.
+    pub fn gives_up_second(&mut self) -> bool {
+        self.ahead_at.take_if(|at| at.elapsed() > KEPT).is_some()
     }
 
     /// A batch was not committed ahead of its turn: by this fault, unless it had to wait. It may not have its numbers yet, so
     /// what is behind it has to wait for its own turn, too.
-    pub fn tried(&mut self, fault: Option<&Fault>) {
+    pub fn not_yet(&mut self, fault: Option<&Fault>) {
         std::mem::take(&mut self.halt).cancel();
         if let Some(fault) = fault {
             debug!(cause = %fault, "a batch could not be committed ahead of its turn, and is tried again in it");
@@ -82,27 +96,25 @@ impl Order {
 }
 
 impl Place {
-    /// Commits a batch ahead of its turn. `None` where it has to wait for it.
+    /// Commits a batch ahead of its turn, and tells how long that took. `None` where it has to wait for it.
     pub async fn attempt(
         &self,
         writer: &mut impl Append,
         batch: &mut Batch,
-    ) -> Result<Option<Commit>, Fault> {
-        let Some(before) = self.ahead_of.as_ref().filter(|before| before.is_apart_from(batch))
-        else {
+    ) -> Result<Option<(Commit, Duration)>, Fault> {
+        if !self.ahead_of.as_ref().is_some_and(|before| before.is_apart_from(batch)) {
             return Ok(None);
-        };
+        }
         tokio::select! {
             biased;
             () = self.numbered_before.cancelled() => {}
             () = self.halt.cancelled() => return Ok(None),
         }
-        writer.number(batch).await?;
-        self.numbered.cancel();
-        if !before.shares_partition(writer, batch).await? {
-            return Ok(None);
-        }
-        writer.append(batch).await.map(Some)
+        let begun = Instant::now();
+        Ok(match attempt(writer, batch, &self.numbered).await? {
+            Attempt::Committed(commit) => Some((commit, begun.elapsed())),
+            Attempt::Spans { .. } => None,
+        })
     }
 }
 
@@ -111,29 +123,17 @@ pub(super) struct Before {
     /// Hashes of its ids: where two happen to be the same, a batch waits for its turn.
     ids: HashSet<u64>,
     hasher: RandomState,
-    last: OffsetDateTime,
 }
 
 impl Before {
-    fn of(batch: &Batch) -> Option<Before> {
+    fn of(batch: &Batch) -> Before {
         let hasher = RandomState::new();
-        let last = batch.entries().last()?.delivery().received_at;
         let ids = ids(batch).map(|id| hasher.hash_one(id)).collect();
-        Some(Before { ids, hasher, last })
+        Before { ids, hasher }
     }
 
     fn is_apart_from(&self, batch: &Batch) -> bool {
         ids(batch).all(|id| !self.ids.contains(&self.hasher.hash_one(id)))
-    }
-
-    /// Whether the whole batch lies in the partition in which the one before it ends.
-    pub async fn shares_partition(
-        &self,
-        writer: &mut impl Append,
-        batch: &Batch,
-    ) -> Result<bool, Fault> {
-        let span = writer.span(self.last).await?;
-        Ok(batch.entries().iter().all(|entry| span.contains(entry.delivery().received_at)))
     }
 }
 

@@ -109,7 +109,7 @@ fn held_for(batch: &Batch) -> Duration {
     first.map_or(Duration::ZERO, |first| (now() - first).try_into().unwrap_or_default())
 }
 
-enum Attempt {
+pub(super) enum Attempt {
     Committed(Commit),
     /// The batch spans partitions; so many entries belong into the first.
     Spans {
@@ -117,7 +117,7 @@ enum Attempt {
     },
 }
 
-async fn attempt(
+pub(super) async fn attempt(
     writer: &mut impl Append,
     batch: &mut Batch,
     numbered: &CancellationToken,

@@ -4,10 +4,7 @@
 //! on a second connection: PostgreSQL works on it while the first waits for the disk, or for a standby. It is tried once ahead
 //! of its turn; everything else, its receipt first of all, waits for those before it.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesOrdered};
 use tokio::sync::mpsc;
@@ -87,6 +84,9 @@ impl Write<'_> {
         loop {
             let next = match idle.pop() {
                 Some(writer) => {
+                    if under_way.is_empty() && order.gives_up_second() {
+                        idle = vec![writer.beside()];
+                    }
                     let wanted = order.wanted(under_way.len());
                     tokio::select! {
                         biased;
@@ -111,10 +111,13 @@ impl Write<'_> {
                 Next::Turn(mut writer, done) => {
                     let mut turns = vec![done];
                     if let Some(Done::NotYet(_, _, fault)) = turns.first() {
-                        order.tried(fault.as_ref());
+                        order.not_yet(fault.as_ref());
                         // Rather on the connection that has worked than on the one that may be at fault.
                         let other = match under_way.next().await {
                             Some((other, done)) => {
+                                if let Done::NotYet(_, _, fault) = &done {
+                                    order.not_yet(fault.as_ref());
+                                }
                                 turns.push(done);
                                 Some(other)
                             }
@@ -151,11 +154,11 @@ impl Write<'_> {
 
     /// Tries a batch once before its turn, where that makes no difference to what is stored.
     async fn commit_ahead(&self, writer: &mut impl Append, mut batch: Batch, place: Place) -> Done {
-        let begun = Instant::now();
-        match place.attempt(writer, &mut batch).await {
-            Ok(Some(commit)) => {
-                self.pulse.beat(Stage::Write);
-                self.note(&batch, &commit, begun.elapsed());
+        let attempted = place.attempt(writer, &mut batch).await;
+        self.pulse.beat(Stage::Write);
+        match attempted {
+            Ok(Some((commit, took))) => {
+                self.note(&batch, &commit, took);
                 Done::Committed(batch, commit)
             }
             Ok(None) => Done::NotYet(batch, place, None),
@@ -220,6 +223,10 @@ impl Write<'_> {
     fn note(&self, batch: &Batch, commit: &Commit, took: Duration) {
         self.tally.count(batch, commit);
         self.timings.committed(batch, took);
+    }
+
+    /// Lets go of a batch whose turn it is, and issues its receipt. Where nobody wants it the broker can no longer be told; it will deliver again what it was not told of.
+    async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
         self.hand.settle(batch.entries().iter().map(Entry::delivery));
         if self.hand.is_empty() {
             self.pulse.rest(Stage::Write);
@@ -228,10 +235,6 @@ impl Write<'_> {
                 self.pulse.has_work(Stage::Write);
             }
         }
-    }
-
-    /// Issues a receipt. Where nobody wants it the broker can no longer be told; it will deliver again what it was not told of.
-    async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
         let issued = self.receipts.send(Receipt::of(commit, batch)).await;
         issued.is_err().then_some(Ended::Done)
     }

@@ -27,10 +27,19 @@ impl CanaryLog {
     ///
     /// # Errors
     /// A [`Fault`]; then it is not to be published.
-    pub async fn mark(&mut self, canary: &Canary, instance: &str) -> Result<(), Fault> {
-        let mark = sqlx::query("select audit.send_canary($1, $2, $3)")
+    pub async fn mark(
+        &mut self,
+        canary: &Canary,
+        instance: &str,
+        exchange: &str,
+        routing_key: &str,
+    ) -> Result<(), Fault> {
+        let mark = sqlx::query("select audit.send_canary($1, $2, $3, $4, $5::jsonb, $6)")
             .bind(canary.id)
             .bind(column_text(instance))
+            .bind(column_text(exchange))
+            .bind(column_text(routing_key))
+            .bind(canary.properties_json())
             .bind(canary.digest().as_slice());
         let Link { connection, patience, .. } = &mut self.link;
         answered(*patience, mark.execute(connection)).await?;

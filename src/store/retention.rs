@@ -110,12 +110,12 @@ impl Upkeep {
         Ok(mended)
     }
 
-    /// Deletes some marks of canaries whose events are older than `keep`.
+    /// Deletes some marks of canaries whose events are no longer kept.
     ///
     /// # Errors
     /// A [`Fault`]; it may be done again.
-    pub async fn expire_canaries(&mut self, keep: Duration) -> Result<(), Fault> {
-        let query = sqlx::query("select audit.expire_canaries($1)").bind(interval(keep));
+    pub async fn expire_canaries(&mut self) -> Result<(), Fault> {
+        let query = sqlx::query("select audit.expire_canaries()");
         answered(self.link.patience, query.execute(&mut self.link.connection)).await?;
         Ok(())
     }

@@ -90,7 +90,11 @@ impl Writer {
     async fn lane(&mut self) -> Result<&mut Lane, Fault> {
         let lane = match self.lane.take() {
             Some(lane) => lane,
-            None => Lane::open(&self.settings).await?,
+            None => {
+                let mut lane = Lane::open(&self.settings).await?;
+                self.numbers.begin_connection(&mut lane.link).await?;
+                lane
+            }
         };
         Ok(self.lane.insert(lane))
     }

@@ -1,7 +1,8 @@
 //! The canary: a small event that the daemon publishes through the bus's own exchange, and how long it takes to come back as a
 //! row. It goes every event's way: exchange, binding, queue, daemon, database.
 //!
-//! One is on its way at a time: while it cannot come back the queue does not fill with others. Recording does not depend on it.
+//! One is on its way at a time, and given up after a minute, or two intervals where that is longer: while none can come back the
+//! queue does not fill with them. Recording does not depend on it.
 
 use std::{
     fmt,
@@ -154,28 +155,41 @@ impl<'a> Sender<'a> {
         self.await_row(canary.id, begun).await
     }
 
+    /// On the connection of the last one, or else on a new one: that one may have ended meanwhile, which is nobody's fault.
     async fn mark(&mut self, canary: &Canary) -> Result<(), store::Fault> {
-        let mut log = match self.log.take() {
-            Some(log) => log,
-            None => CanaryLog::open(&self.settings.store).await?,
-        };
-        log.mark(canary, &self.settings.instance).await?;
+        let exchange = &self.settings.broker.topology.exchange;
+        let (instance, key) = (&self.settings.instance, &self.flights.routing_key);
+        if let Some(mut log) = self.log.take()
+            && log.mark(canary, instance, exchange, key).await.is_ok()
+        {
+            self.log = Some(log);
+            return Ok(());
+        }
+        let mut log = CanaryLog::open(&self.settings.store).await?;
+        log.mark(canary, instance, exchange, key).await?;
         self.log = Some(log);
         Ok(())
     }
 
+    /// The same for the broker.
     async fn publish(&mut self, canary: &Canary) -> Result<(), Missing> {
+        if let Some(publisher) = self.publisher.take().filter(|publisher| !publisher.is_over()) {
+            let published = self.publish_on(publisher, canary).await;
+            if !matches!(published, Err(Missing::Unpublished(_))) {
+                return published;
+            }
+        }
+        let broker = &self.settings.broker;
+        let name = format!("{} canary", broker.connection_name);
+        let publisher = Publisher::open(&broker.address, &name, broker.connect_timeout)
+            .await
+            .map_err(|fault| Missing::Unpublished(fault.to_string()))?;
+        self.publish_on(publisher, canary).await
+    }
+
+    async fn publish_on(&mut self, publisher: Publisher, canary: &Canary) -> Result<(), Missing> {
         let of_fault = |fault: broker::Fault| Missing::Unpublished(fault.to_string());
         let broker = &self.settings.broker;
-        let publisher = match self.publisher.take().filter(|publisher| !publisher.is_over()) {
-            Some(publisher) => publisher,
-            None => {
-                let name = format!("{} canary", broker.connection_name);
-                Publisher::open(&broker.address, &name, broker.connect_timeout)
-                    .await
-                    .map_err(of_fault)?
-            }
-        };
         let (exchange, key) = (&broker.topology.exchange, &self.flights.routing_key);
         let body = canary.body.clone();
         let taken = async {

@@ -123,7 +123,7 @@ pub struct History {
 pub struct CanaryStatus {
     /// `canary.every`, in seconds.
     pub every_seconds: f64,
-    /// When one was seen as a row last; before the first one, when the daemon began to send them.
+    /// When one was seen as a row last; before the first one, when the daemon started.
     #[serde(serialize_with = "utc")]
     pub stored_at: OffsetDateTime,
     /// How long that one took, from before it was published.

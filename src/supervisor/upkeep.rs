@@ -139,7 +139,7 @@ async fn expire(upkeep: &mut store::Upkeep, keep: Duration) -> Result<Round, Fau
     loop {
         let obstacle = match upkeep.expire(keep).await? {
             Expired::Nothing => {
-                upkeep.expire_canaries(keep).await?;
+                upkeep.expire_canaries().await?;
                 return Ok(Round::Done);
             }
             Expired::Busy => return Ok(Round::Done),

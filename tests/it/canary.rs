@@ -2,14 +2,14 @@
 
 use amqprs::channel::QueueUnbindArguments;
 use anyhow::{Context as _, Result, ensure};
+use bloodbank_audit::event::{Canary, Envelope, FieldValue, Preset, now};
 use serde_json::Value;
 use testbed::eventually;
 use uuid::Uuid;
 
 use crate::support::{Bed, Daemon, Message, PATIENCE, Scene, event};
 
-const CANARIES: &str =
-    "select count(*) from audit.events e where audit.is_canary(e.event_id, e.payload, e.body)";
+const CANARIES: &str = "select count(*) from audit.events e where audit.is_canary(e)";
 
 async fn status(daemon: &Daemon) -> Result<Value> {
     let address = daemon.serves_at().await?;
@@ -26,7 +26,7 @@ async fn canaries_come_back_and_are_shown_where_asked_for() -> Result<()> {
     scene.counts_at_least(2, CANARIES).await?;
     let message = event(0);
     scene.publish(std::slice::from_ref(&message)).await?;
-    let others = "select count(*) from audit.events e where not audit.is_canary(e.event_id, e.payload, e.body)";
+    let others = "select count(*) from audit.events e where not audit.is_canary(e)";
     scene.counts(1, others).await?;
 
     let seen = status(&daemon).await?;
@@ -83,15 +83,40 @@ async fn what_only_looks_like_a_canary_is_shown() -> Result<()> {
     let (unmarked, marked) =
         ("63616e61-7279-8aaa-8aaa-aaaaaaaaaaaa", "63616e61-7279-8bbb-8bbb-bbbbbbbbbbbb");
     let mut sql = scene.sql().await?;
-    sqlx::query("select audit.send_canary($1::uuid, 'another', '\\x00')")
+    sqlx::query("select audit.send_canary($1::uuid, 'another', $2, 'audit.canary', '{}', '\\x00')")
         .bind(marked)
+        .bind(scene.exchange())
         .execute(&mut sql)
         .await?;
-    let messages = [looks(unmarked.parse()?, "one"), looks(marked.parse()?, "two")];
-    scene.publish(&messages).await?;
-    scene.stored(2).await?;
+    // And the very body of one, under another key, and with a header.
+    let real =
+        Canary::new(&Envelope::preset(Preset::Bloodbank), "another", now()).context("a canary")?;
+    sqlx::query("select audit.send_canary($1, 'another', $2, 'audit.canary', $3::jsonb, $4)")
+        .bind(real.id)
+        .bind(scene.exchange())
+        .bind(real.properties_json())
+        .bind(real.digest().as_slice())
+        .execute(&mut sql)
+        .await?;
+    let as_it_was = Message {
+        routing_key: "audit.canary".to_owned(),
+        properties: real.properties,
+        body: real.body,
+    };
+    let other_key = Message { routing_key: "payments.refund".to_owned(), ..as_it_was.clone() };
+    let mut with_header = as_it_was.clone();
+    let headers = with_header.properties.headers.get_or_insert_default();
+    headers.insert("refund".to_owned(), FieldValue::I32(1));
+    let looks_alike =
+        [looks(unmarked.parse()?, "one"), looks(marked.parse()?, "two"), other_key, with_header];
+    scene.publish(&looks_alike).await?;
+    scene.stored(4).await?;
     let shown = scene.asks(&["events", "--format", "ndjson"])?;
-    ensure!(shown.lines().len() == 2, "{}", shown.text());
+    ensure!(shown.lines().len() == 4, "{}", shown.text());
+    // The real one is in conflict with those that came before it, and so is not left out either.
+    scene.publish(std::slice::from_ref(&as_it_was)).await?;
+    scene.stored(5).await?;
+    ensure!(scene.asks(&["events", "--count"])?.text().trim() == "5");
     daemon.stops_cleanly().await
 }
 

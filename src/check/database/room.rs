@@ -19,7 +19,9 @@ use crate::store::{Role, Server};
 const NEEDED: i32 = 5;
 
 /// How many connections are left, this one counted as left.
-pub fn connections(server: &Server, role: &Role) -> Finding {
+pub fn connections(server: &Server, role: &Role, canaries: bool) -> Finding {
+    // A canary has one of its own.
+    let needed = NEEDED + i32::from(canaries);
     let limited = [
         (
             server.room,
@@ -48,13 +50,13 @@ pub fn connections(server: &Server, role: &Role) -> Finding {
     // This one goes again.
     let left = limit - taken + 1;
     let found = format!("{whose} takes {limit}, and {} are left", left.max(0));
-    if left >= NEEDED {
+    if left >= needed {
         return Finding::ok(AREA, "connections", found);
     }
     Finding::warning(
         AREA,
         "connections",
-        format!("{found}; the daemon and its commands take {NEEDED}"),
+        format!("{found}; the daemon and its commands take {needed}"),
     )
     .advise("end connections that nobody needs, or as a superuser:")
     .command(command.clone())

@@ -67,6 +67,8 @@ macro_rules! among_the_first {
 /// What the patterns of a filter stand for, where that was found out.
 #[derive(Debug, Default)]
 pub(super) struct Alike {
+    /// There are none in the history, so none has to be left out of it.
+    pub no_canaries: bool,
     pub types: Option<Vec<String>>,
     pub keys: Option<Vec<String>>,
 }
@@ -79,7 +81,7 @@ impl Reader {
         filter: &Filter,
         selection: Option<Selection>,
     ) -> Result<Alike, ReadError> {
-        let mut alike = Alike::default();
+        let mut alike = Alike { no_canaries: self.no_canaries().await?, ..Alike::default() };
         let begin_wild = [&filter.event_type, &filter.routing_key]
             .into_iter()
             .flatten()
@@ -112,6 +114,15 @@ impl Reader {
             alike.keys = self.values(pattern, filter, selection, first, every).await?;
         }
         Ok(alike)
+    }
+
+    /// Whether there are none, or it cannot be told which they are.
+    async fn no_canaries(&mut self) -> Result<bool, ReadError> {
+        let may = sqlx::query_scalar("select has_table_privilege('audit.canaries', 'select')");
+        if !self.one(may).await? {
+            return Ok(true);
+        }
+        self.one(sqlx::query_scalar("select not exists (select from audit.canaries)")).await
     }
 
     async fn values(

@@ -5,6 +5,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::alike::Alike;
+use crate::event::Canary;
 
 /// What events have to be, all of it.
 #[derive(Debug, Clone, Default)]
@@ -60,7 +61,7 @@ macro_rules! filtered {
            and ($14::text[] is null or e.routing_key = any ($14))
            and ($15::bool or e.event_id is null
                 or e.event_id not between '63616e61-7279-8000-8000-000000000000' and '63616e61-7279-8fff-bfff-ffffffffffff'
-                or not audit.is_canary(e.event_id, e.payload, e.body)) /* and */"
+                or not audit.is_canary(e.event_id, e.conflict, e.exchange, e.routing_key, e.properties, e.payload, e.body)) /* and */"
         )
     };
 }
@@ -91,8 +92,7 @@ impl Filter {
             .bind(self.conflict)
             .bind(alike.types.as_deref())
             .bind(alike.keys.as_deref())
-            // Who names an id means that event.
-            .bind(self.canaries || self.id.is_some())
+            .bind(self.canaries || alike.no_canaries || self.means_canaries())
     }
 }
 
@@ -129,6 +129,13 @@ impl Filter {
             Filter { event_type: Some(pattern), .. } if alone && !is_wild(pattern) => From::Type,
             _ => From::Events,
         }
+    }
+}
+
+impl Filter {
+    /// Who names an id, or the type of canaries, means those.
+    fn means_canaries(&self) -> bool {
+        self.id.is_some() || self.event_type.as_deref() == Some(Canary::TYPE)
     }
 }
 
