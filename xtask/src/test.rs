@@ -24,8 +24,8 @@ pub struct Options {
 /// What says how many tests run at a time.
 const THREADS: &str = "RUST_TEST_THREADS";
 
-/// Tests at a time for each processor: most of them wait, for servers that start, connections that time out and heartbeats that
-/// do not come. With one for each, two processors are idle for more than half of the time.
+/// Tests at a time for each processor: many of them wait, for servers that start, connections that time out and heartbeats that
+/// do not come, and leave a processor idle.
 const EACH: usize = 2;
 
 impl Options {

@@ -40,7 +40,7 @@ struct Present {
     bytes: u64,
     /// Hours since 1970 when old files were last looked for: no rotation by the clock is more frequent.
     pruned: i64,
-    /// Lines that are not in the file since it took one last, and why.
+    /// Lines that the file did not take since it took one last.
     missing: u64,
     /// The file ends in the middle of a line.
     torn: bool,
