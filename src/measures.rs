@@ -95,6 +95,7 @@ measures! {
     QUEUE_CONSUMERS = "bloodbank_audit_queue_consumers", Gauge, Count, [], "Consumers of the queue, other daemons' included";
     DEAD_LETTERS = "bloodbank_audit_dead_letters", Gauge, Count, [], "Messages that wait in the dead-letter queue";
     QUEUE_LOOKED_AT = "bloodbank_audit_queue_looked_at_timestamp_seconds", Gauge, Seconds, [], "When the broker said so, in Unix time";
+    CERTIFICATE = "bloodbank_audit_certificate_expiry_timestamp_seconds", Gauge, Seconds, ["role"], "Until when a certificate is valid, in Unix time: broker, as it was shown when the session was opened; broker_client and postgres_client, our own, as the files have them now";
     PARTITIONS = "bloodbank_audit_partitions", Gauge, Count, ["presence"], "Partitions of the history: attached, detached or missing; looked at every ten minutes";
     PARTITIONS_BYTES = "bloodbank_audit_partitions_bytes", Gauge, Bytes, ["part"], "What they take: tables and indexes";
     PARTITIONS_FROM = "bloodbank_audit_partitions_start_timestamp_seconds", Gauge, Seconds, [], "Where the oldest begins, in Unix time";

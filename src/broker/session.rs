@@ -15,8 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::{
-    Acker, Address, Alarms, Auth, Deliveries, Depths, Ending, Fault, Kind, Topology, Watch,
-    deliveries::Consumer, ending::ChannelWatch, tls::Secured, watch::Watched,
+    Acker, Address, Alarms, Auth, Deliveries, Depths, Ending, Expiry, Fault, Kind, Topology, Watch,
+    deliveries::Consumer,
+    ending::ChannelWatch,
+    tls::{Secured, Seen},
+    watch::Watched,
 };
 use crate::event::DeliveryTag;
 
@@ -51,6 +54,7 @@ pub struct Session {
     ended: CancellationToken,
     queue: String,
     depths: Depths,
+    expiry: Expiry,
     watched: Box<Watched>,
 }
 
@@ -62,7 +66,7 @@ impl Session {
     pub async fn open(settings: &Settings, prefetch: u16) -> Result<Session, Fault> {
         let ending = Ending::default();
         let ended = CancellationToken::new();
-        let (connection, address) = connect(
+        let (connection, address, expiry) = connect(
             &settings.address,
             &settings.connection_name,
             settings.heartbeat,
@@ -93,7 +97,17 @@ impl Session {
         match timeout(settings.connect_timeout, consuming).await {
             Ok(Ok((channel, consumer, depths))) => {
                 let queue = settings.topology.queue.clone();
-                Ok(Session { connection, channel, consumer, ending, ended, queue, depths, watched })
+                Ok(Session {
+                    connection,
+                    channel,
+                    consumer,
+                    ending,
+                    ended,
+                    queue,
+                    depths,
+                    expiry,
+                    watched,
+                })
             }
             Ok(Err(fault)) => {
                 close(connection).await;
@@ -115,6 +129,11 @@ impl Session {
     /// What waited in the queues when it opened.
     pub fn depths(&self) -> Depths {
         self.depths
+    }
+
+    /// Until when the certificates are valid that both sides showed when it opened.
+    pub fn expiry(&self) -> Expiry {
+        self.expiry
     }
 
     /// The two ends of the pipeline. The session lives as long as the handle.
@@ -196,18 +215,19 @@ impl SessionHandle {
     }
 }
 
-/// Opens a connection to the first host that lets it, each bounded in time; and the address, led by that host.
+/// Opens a connection to the first host that lets it, each bounded in time; and the address, led by that
+/// host, and what TLS showed.
 pub(super) async fn connect(
     address: &Address,
     name: &str,
     heartbeat: Duration,
     limit: Duration,
     ending: &Ending,
-) -> Result<(Connection, Address), Fault> {
+) -> Result<(Connection, Address, Expiry), Fault> {
     let mut faults = Vec::new();
     for one in address.each() {
         match connect_to(&one, name, heartbeat, limit, ending).await {
-            Ok(connection) => return Ok((connection, address.led_by(&one))),
+            Ok((connection, expiry)) => return Ok((connection, address.led_by(&one), expiry)),
             Err(fault) => {
                 debug!(%fault, "trying the next host");
                 faults.push(fault);
@@ -223,7 +243,7 @@ async fn connect_to(
     heartbeat: Duration,
     limit: Duration,
     ending: &Ending,
-) -> Result<Connection, Fault> {
+) -> Result<(Connection, Expiry), Fault> {
     let host = address.bracketed_host();
     let mut arguments =
         OpenConnectionArguments::new(&host, address.port, &address.user, &address.password);
@@ -248,7 +268,7 @@ async fn connect_to(
         .register_callback(ending.clone())
         .await
         .map_err(|error| Fault::of_call("watching the connection", ending, &error))?;
-    Ok(connection)
+    Ok((connection, seen.map_or_else(Expiry::default, Seen::expiry)))
 }
 
 pub(super) async fn open_channel(

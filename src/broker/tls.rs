@@ -21,7 +21,7 @@ use tokio_rustls::{
 };
 
 use super::{Address, Fault, Kind};
-use crate::certificates::{Side, of_pem};
+use crate::certificates::{Certificate, Side, of_pem};
 
 pub(super) use seen::Seen;
 
@@ -62,6 +62,12 @@ pub struct Expiry {
 }
 
 impl Trust {
+    /// Until when our own certificate is valid, by its file; none where there is none that can be read.
+    #[must_use]
+    pub fn expiry(&self) -> Option<OffsetDateTime> {
+        Certificate::of_file(&self.identity.as_ref()?.certificate).ok().map(|own| own.not_after)
+    }
+
     /// Reads the files, to find out at once whether they can be used.
     ///
     /// # Errors

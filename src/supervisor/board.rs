@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{
@@ -12,14 +13,14 @@ use super::{
     canary::Missing,
     coverage::Coverage,
     sides::{Side, Sides},
-    status::{CanaryStatus, History, Span, Status, Stuck},
+    status::{CanaryStatus, Certificates, History, Span, Status, Stuck},
     this_run,
 };
 use crate::{
-    broker::{self, Depths},
+    broker::{self, Depths, Expiry, Trust},
     event::now,
     pipeline::{Pulse, Tally},
-    store::{Fault, Kind, Partition, Presence, Run, State},
+    store::{self, Fault, Kind, Partition, Presence, Run, State},
 };
 
 /// The label of what does not answer.
@@ -39,6 +40,11 @@ struct Shared {
     depths: watch::Sender<Option<Depths>>,
     history: Mutex<History>,
     canary: Mutex<Option<CanaryStatus>>,
+    /// Until when the certificate is valid that the broker has shown.
+    shown: Mutex<Option<OffsetDateTime>>,
+    /// Where our own certificates are.
+    trust: Trust,
+    store: store::Settings,
     memory: usize,
     keep: watch::Receiver<Option<Duration>>,
     /// A stage that is at one thing for longer does not get on.
@@ -63,6 +69,9 @@ impl Board {
             canary: Mutex::new(
                 settings.canary.as_ref().map(|flights| CanaryStatus::new(flights.every)),
             ),
+            shown: Mutex::default(),
+            trust: settings.broker.address.trust.clone(),
+            store: settings.store.clone(),
             memory: settings.rules.bounds.bytes,
             keep: settings.keep.clone(),
             patience: 2 * attempt,
@@ -125,7 +134,8 @@ impl Board {
     }
 
     /// A session with the broker was opened.
-    pub(super) fn consumes(&self, depths: Depths) {
+    pub(super) fn consumes(&self, depths: Depths, expiry: Expiry) {
+        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = expiry.broker;
         self.0.coverage.note(State::Recording, "a session with the broker was opened");
         self.0.sides.there(Side::Broker);
         self.0.depths.send_replace(Some(depths));
@@ -186,6 +196,16 @@ impl Board {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Our own are read, two small files, since they may be replaced at any time.
+    fn certificates(&self) -> Certificates {
+        let Shared { shown, trust, store, .. } = &*self.0;
+        Certificates {
+            broker: *shown.lock().unwrap_or_else(PoisonError::into_inner),
+            broker_client: trust.expiry(),
+            postgres_client: store.own_certificate().map(|own| own.not_after),
+        }
+    }
+
     /// How the daemon fares now.
     pub fn status(&self) -> Status {
         let Shared { run, tally, pulse, coverage, sides, depths, memory, keep, .. } = &*self.0;
@@ -218,6 +238,7 @@ impl Board {
             queue: depths.borrow().map(Into::into),
             history: self.history().clone(),
             canary: self.0.canary.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            certificates: self.certificates(),
             retention_seconds: keep.borrow().map(|keep| keep.as_secs()),
         }
     }

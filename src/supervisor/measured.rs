@@ -3,7 +3,7 @@
 use metrics::{counter, gauge};
 use time::OffsetDateTime;
 
-use super::status::Status;
+use super::status::{Certificates, Status};
 use crate::{measures::*, store::State};
 
 impl Status {
@@ -70,6 +70,16 @@ impl Status {
         if let Some(span) = history.span {
             gauge!(PARTITIONS_FROM).set(unix(span.from));
             gauge!(PARTITIONS_TO).set(unix(span.to));
+        }
+        let Certificates { broker, broker_client, postgres_client } = self.certificates;
+        for (role, until) in [
+            ("broker", broker),
+            ("broker_client", broker_client),
+            ("postgres_client", postgres_client),
+        ] {
+            if let Some(until) = until {
+                gauge!(CERTIFICATE, "role" => role).set(unix(until));
+            }
         }
         gauge!(UPKEEP_AT).set(history.looked_after_at.map_or(0.0, unix));
         gauge!(RETENTION).set(of(self.retention_seconds.unwrap_or(0)));

@@ -215,7 +215,7 @@ impl<'a> Sessions<'a> {
             match opened {
                 Ok(session) => {
                     let queue = &broker.topology.queue;
-                    self.board.consumes(session.depths());
+                    self.board.consumes(session.depths(), session.expiry());
                     info!(queue, prefetch, "consuming");
                     return Ok(Opened::Session(session));
                 }

@@ -64,6 +64,8 @@ pub struct Status {
     pub history: History,
     /// What became of canaries; none where none is sent.
     pub canary: Option<CanaryStatus>,
+    /// Until when certificates are valid.
+    pub certificates: Certificates,
     /// `retention.keep`, in seconds; none where everything is kept.
     pub retention_seconds: Option<u64>,
 }
@@ -156,6 +158,20 @@ impl CanaryStatus {
             }
         }
     }
+}
+
+/// Until when certificates are valid; none where there is no such certificate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Certificates {
+    /// The broker's, as it was shown when the session was opened.
+    #[serde(serialize_with = "perhaps_utc")]
+    pub broker: Option<OffsetDateTime>,
+    /// Our own towards the broker.
+    #[serde(serialize_with = "perhaps_utc")]
+    pub broker_client: Option<OffsetDateTime>,
+    /// Our own towards PostgreSQL.
+    #[serde(serialize_with = "perhaps_utc")]
+    pub postgres_client: Option<OffsetDateTime>,
 }
 
 /// A span of time.
