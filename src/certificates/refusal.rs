@@ -128,6 +128,18 @@ impl Side {
         format!("{peer} demands a client certificate, and none is set; set {own}")
     }
 
+    /// The peer has ended the connection once it had our certificate, and its alert was lost: a reset overtakes it.
+    #[must_use]
+    pub fn unexplained(&self, own: &Certificate, now: OffsetDateTime) -> String {
+        let Side { peer, its_authority, .. } = self;
+        let why = if own.not_after < now {
+            "it has expired; renew it".to_owned()
+        } else {
+            format!("its log says why, and {its_authority} holds whom it trusts")
+        };
+        format!("{peer} does not accept this side's certificate, {}: {why}", own.words())
+    }
+
     /// What was said is not TLS.
     #[must_use]
     pub fn no_tls(&self) -> String {

@@ -78,7 +78,11 @@ impl Socket {
         let mut socket = Socket { stream, received, purpose, seen, mechanisms, frame_max: 0 };
         if let Some(seen) = socket.seen.clone() {
             socket.greet().await.map_err(|fault| {
-                match seen.trouble(&fault.message).or_else(|| seen.left_wanting()) {
+                match seen
+                    .trouble(&fault.message)
+                    .or_else(|| seen.left_wanting())
+                    .or_else(|| seen.turned_away())
+                {
                     Some(trouble) => refused(address, &trouble),
                     None => fault,
                 }

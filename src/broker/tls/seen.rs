@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
 };
 
 use super::{BROKER, Expiry};
-use crate::certificates::Certificate;
+use crate::{certificates::Certificate, event::now};
 
 /// What was seen of both sides in one handshake.
 #[derive(Debug, Default)]
@@ -73,6 +73,12 @@ impl Seen {
     pub fn left_wanting(&self) -> Option<String> {
         let asked = self.asked.load(Ordering::Relaxed);
         (asked && self.own.get().is_none()).then(|| BROKER.demands())
+    }
+
+    /// The broker asked for our certificate, was given it, and ended the connection before its first words.
+    pub fn turned_away(&self) -> Option<String> {
+        let asked = self.asked.load(Ordering::Relaxed);
+        self.own.get().filter(|_| asked).map(|own| BROKER.unexplained(own, now()))
     }
 
     /// Until when the certificates are valid that were shown.
