@@ -24,7 +24,7 @@ mod watch;
 
 use std::future::Future;
 
-pub use address::{Address, Auth};
+pub use address::{Address, Auth, Login};
 pub use alarms::{Alarm, Alarms};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use deliveries::Deliveries;

@@ -20,6 +20,7 @@ pub mod measures;
 pub mod pipeline;
 pub mod replay;
 pub mod service_manager;
+pub mod shared;
 pub mod signals;
 pub mod store;
 pub mod supervisor;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Trust;
+use crate::shared::Shared;
 
 /// A broker's address and the credentials for it.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Address {
     pub user: String,
     /// Password.
     pub password: String,
+    /// What has taken the place of user and password since, for connections from then on.
+    pub renewed: Shared<Option<Login>>,
     /// Whether to speak TLS.
     pub tls: bool,
     /// Whom to trust under TLS, and by which certificate to be known.
@@ -27,6 +30,21 @@ pub struct Address {
     pub server_name: Option<String>,
     /// How to log in.
     pub auth: Auth,
+}
+
+/// A user and its password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({:?})", self.user)
+    }
 }
 
 /// How to prove who one is.
@@ -48,6 +66,13 @@ impl Address {
         hosts
             .map(|(host, port)| Address { host, port, others: Vec::new(), ..self.clone() })
             .collect()
+    }
+
+    /// As whom to log in now.
+    pub(super) fn login(&self) -> Login {
+        self.renewed
+            .get()
+            .unwrap_or_else(|| Login { user: self.user.clone(), password: self.password.clone() })
     }
 
     /// The same hosts, that of `first` before all others: who came there once tries it first.

@@ -244,9 +244,9 @@ async fn connect_to(
     limit: Duration,
     ending: &Ending,
 ) -> Result<(Connection, Expiry), Fault> {
-    let host = address.bracketed_host();
+    let (host, login) = (address.bracketed_host(), address.login());
     let mut arguments =
-        OpenConnectionArguments::new(&host, address.port, &address.user, &address.password);
+        OpenConnectionArguments::new(&host, address.port, &login.user, &login.password);
     if address.auth == Auth::External {
         arguments.credentials(SecurityCredentials::new_external());
     }

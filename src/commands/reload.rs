@@ -39,7 +39,9 @@ impl Reload {
         if let Err(error) = self.logs.filter(&self.running.config.log) {
             error!("SIGHUP: {error}");
         }
-        self.live.set(&self.running.config);
+        if let Err(fault) = self.live.set(&self.running.config) {
+            error!("SIGHUP: {fault}");
+        }
         if !seen {
             say(&changes);
         }
@@ -50,6 +52,11 @@ fn say(Changes { taken_over, need_restart, .. }: &Changes) {
     match &taken_over[..] {
         [] => info!("SIGHUP: the configuration is read again, nothing of it is taken over"),
         keys => info!("SIGHUP: the configuration is read again, taken over: {}", keys.join(", ")),
+    }
+    if taken_over.iter().any(|key| key.ends_with(".url")) {
+        info!(
+            "SIGHUP: connections that stand go on, and the next ones log in as the configuration says now"
+        );
     }
     if !need_restart.is_empty() {
         warn!(

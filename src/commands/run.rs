@@ -54,7 +54,7 @@ impl Options {
         (flags, environment): (Flags, Environment),
         logs: LogHandle,
     ) -> anyhow::Result<ExitCode> {
-        let live = Live::new(&loaded.config);
+        let live = Live::new(&loaded.config)?;
         let settings = settings::daemon(&loaded.config, &live)?;
         let listen = loaded.config.http.listen;
         if let Err(wrong) = usable(&settings) {

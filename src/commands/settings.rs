@@ -7,10 +7,11 @@ use tokio::sync::watch;
 
 use crate::{
     backoff::Backoff,
-    broker::{self, Address, Auth, Identity, ManagementAddress, Topology, Trust},
+    broker::{self, Address, Auth, Identity, Login, ManagementAddress, Topology, Trust},
     config::{self, AmqpUrl, Config, ManagementUrl},
     event::{Envelope, Overrides},
     pipeline::{Bounds, Limits, Rules},
+    shared::Shared,
     store, supervisor,
 };
 
@@ -19,19 +20,36 @@ use crate::{
 pub struct Live {
     /// For how long history is kept.
     pub keep: watch::Sender<Option<Duration>>,
+    /// As whom to log in to the broker from now on, where that has changed.
+    login: Shared<Option<Login>>,
+    /// How to connect to the database.
+    database: store::Options,
 }
 
 impl Live {
     /// As the configuration has it.
-    pub fn new(config: &Config) -> Live {
-        Live { keep: watch::Sender::new(config.retention.keep) }
+    ///
+    /// # Errors
+    /// The database's URL holds something the client does not know.
+    pub fn new(config: &Config) -> Result<Live, store::Fault> {
+        let keep = watch::Sender::new(config.retention.keep);
+        let database = store::options(config.postgres.url.expose())?;
+        Ok(Live { keep, login: Shared::default(), database })
     }
 
     /// Tells the daemon what the configuration has now. What is as it was disturbs nobody.
-    pub fn set(&self, config: &Config) {
+    ///
+    /// # Errors
+    /// As [`Live::new`]; what the database is reached by stays as it was.
+    pub fn set(&self, config: &Config) -> Result<(), store::Fault> {
+        let AmqpUrl { user, password, .. } = &config.rabbitmq.url;
+        let password = password.expose().to_owned();
+        self.login.set(Some(Login { user: user.clone(), password }));
         self.keep.send_if_modified(|keep| {
             std::mem::replace(keep, config.retention.keep) != config.retention.keep
         });
+        self.database.renew(&store::options(config.postgres.url.expose())?);
+        Ok(())
     }
 }
 
@@ -40,9 +58,12 @@ impl Live {
 /// # Errors
 /// The database's URL holds something the client does not know.
 pub fn daemon(config: &Config, live: &Live) -> Result<supervisor::Settings, store::Fault> {
+    let mut broker = broker(config);
+    broker.address.renewed = live.login.clone();
+    let store = store::Settings { options: live.database.clone(), ..store(config)? };
     Ok(supervisor::Settings {
-        broker: broker(config),
-        store: store(config)?,
+        broker,
+        store,
         instance: config.storage.instance.clone().unwrap_or_else(host_name),
         keep: live.keep.subscribe(),
         migrate: config.postgres.migrate,
@@ -101,6 +122,7 @@ pub fn address_of(url: &AmqpUrl, config: &Config) -> Address {
         vhost: url.vhost.clone(),
         user: url.user.clone(),
         password: url.password.expose().to_owned(),
+        renewed: Shared::default(),
         tls: url.tls,
         trust: trust(config),
         server_name: config.rabbitmq.tls_server_name.clone(),

@@ -72,6 +72,12 @@ pub enum AmqpUrlError {
 }
 
 impl AmqpUrl {
+    /// Whether only user and password differ, if anything does.
+    pub(super) fn leads_where(&self, other: &AmqpUrl) -> bool {
+        let AmqpUrl { user, password, .. } = self.clone();
+        *self == AmqpUrl { user, password, ..other.clone() }
+    }
+
     /// Takes a URL apart. It may name several hosts, `amqp://user:password@one,two:5673/vhost`.
     pub fn parse(text: &str) -> Result<Self, AmqpUrlError> {
         let mut found: Option<Self> = None;

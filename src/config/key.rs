@@ -32,6 +32,8 @@ pub(super) enum TakesEffect {
     AtStart,
     /// When the configuration is read again; the comment in the shipped file says so.
     OnReload,
+    /// The login in a URL when the configuration is read again, for connections from then on; all else with its next start.
+    LoginOnReload,
     /// The daemon does not ask for it, other commands read it each time.
     InCommands,
 }
@@ -79,6 +81,10 @@ impl Key {
 
     pub(super) const fn on_reload(self) -> Self {
         Self { takes_effect: TakesEffect::OnReload, ..self }
+    }
+
+    pub(super) const fn login_on_reload(self) -> Self {
+        Self { takes_effect: TakesEffect::LoginOnReload, ..self }
     }
 
     pub(super) const fn in_commands(self) -> Self {

@@ -25,7 +25,7 @@ pub struct Postgres {
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::secret("postgres.url", "postgres://user:password@host:5432/database"),
+    Key::secret("postgres.url", "postgres://user:password@host:5432/database").login_on_reload(),
     Key::new("postgres.connect_timeout", Kind::Duration, units::TIMEOUT),
     Key::new("postgres.statement_timeout", Kind::Duration, units::TIMEOUT),
     Key::new("postgres.migrate", Kind::Bool, ""),

@@ -78,6 +78,13 @@ const PARAMETERS: &[&str] = &[
 const ALIASES: &[&str] = &["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
 
 impl PostgresUrl {
+    /// Whether only user and password differ, if anything does.
+    pub(super) fn leads_where(&self, other: &PostgresUrl) -> bool {
+        let [one, other] = [self, other].map(|url| without_login(url.text.expose()));
+        // Without a database's name it is the user's.
+        one == other && one.1
+    }
+
     /// Checks a URL.
     pub fn parse(text: &str) -> Result<Self, PostgresUrlError> {
         let text = text.trim();
@@ -190,6 +197,20 @@ impl fmt::Display for PostgresUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.masked)
     }
+}
+
+/// The URL without user and password, and whether it names a database.
+fn without_login(url: &str) -> (String, bool) {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, place) = rest.split_at(end);
+    let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+    let (path, query) = place.split_once('?').unwrap_or((place, ""));
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let kept: Vec<_> = pairs.filter(|(name, _)| !["user", "password"].contains(&&**name)).collect();
+    let named = path.len() > 1 || kept.iter().any(|(name, _)| name == "dbname");
+    let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(kept).finish();
+    (format!("{scheme}://{hosts}{path}?{query}"), named)
 }
 
 impl fmt::Debug for PostgresUrl {

@@ -102,7 +102,8 @@ pub enum Declare {
 }
 
 pub(super) const KEYS: &[Key] = &[
-    Key::secret("rabbitmq.url", "amqp://user:password@host:5672/vhost, or amqps:// for TLS"),
+    Key::secret("rabbitmq.url", "amqp://user:password@host:5672/vhost, or amqps:// for TLS")
+        .login_on_reload(),
     Key::secret("rabbitmq.management_url", "http://user:password@host:15672, or https:// for TLS")
         .optional()
         .in_commands(),

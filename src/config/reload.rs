@@ -33,7 +33,13 @@ impl Loaded {
                     running = changed;
                     taken_over.push(key.path);
                 }
-                TakesEffect::OnReload | TakesEffect::AtStart => need_restart.push(key.path),
+                TakesEffect::LoginOnReload if fits && differs_in_logins(&running, &changed) => {
+                    running = changed;
+                    taken_over.push(key.path);
+                }
+                TakesEffect::OnReload | TakesEffect::LoginOnReload | TakesEffect::AtStart => {
+                    need_restart.push(key.path)
+                }
                 TakesEffect::InCommands => {}
             }
         }
@@ -52,4 +58,11 @@ impl Loaded {
         let config = figment.extract::<Config>().ok()?;
         (config != self.config).then_some(Loaded { config, figment })
     }
+}
+
+/// Whether both lead to the same servers, and to the same there.
+fn differs_in_logins(one: &Loaded, other: &Loaded) -> bool {
+    let [one, other] = [&one.config, &other.config];
+    one.rabbitmq.url.leads_where(&other.rabbitmq.url)
+        && one.postgres.url.leads_where(&other.postgres.url)
 }

@@ -13,6 +13,7 @@ use super::{DatabaseAddress, Fault, partitions::Plan};
 use crate::{
     certificates::Certificate,
     hosts::{Hosts, SESSION, without},
+    shared::Shared,
 };
 
 /// Oldest server the SQL here is written for: 15.
@@ -44,7 +45,7 @@ pub struct Settings {
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Its servers, in the order in which they are tried; at least one.
-    pub(super) servers: Vec<PgConnectOptions>,
+    pub(super) servers: Shared<Vec<PgConnectOptions>>,
     /// PEM file of our own certificate, where there is one.
     certificate: Option<PathBuf>,
     /// Whether readers, too, want a server that takes writes.
@@ -66,10 +67,17 @@ pub fn options(url: &str) -> Result<Options, Fault> {
         Ok(server.disable_statement_logging())
     });
     Ok(Options {
-        servers: servers.collect::<Result<_, Fault>>()?,
+        servers: Shared::new(servers.collect::<Result<_, Fault>>()?),
         certificate: certificate(&url),
         reads_primary: wanted.is_some_and(|wanted| wanted != "any"),
     })
+}
+
+impl Options {
+    /// Connects as those do, from the next connection on, in all clones.
+    pub fn renew(&self, newer: &Options) {
+        self.servers.set(newer.servers.get());
+    }
 }
 
 /// Where the file of the client certificate is, which sqlx does not tell.
@@ -92,12 +100,11 @@ impl Settings {
     /// The same settings once for each server, in the order in which they are tried; at least one.
     #[must_use]
     pub fn each(&self) -> Vec<Settings> {
-        let servers = self.options.servers.iter();
-        let of_one = |server: &PgConnectOptions| Settings {
-            options: Options { servers: vec![server.clone()], ..self.options.clone() },
+        let of_one = |server: PgConnectOptions| Settings {
+            options: Options { servers: Shared::new(vec![server]), ..self.options.clone() },
             ..self.clone()
         };
-        servers.map(of_one).collect()
+        self.options.servers.get().into_iter().map(of_one).collect()
     }
 
     /// Which server and database, for whoever has to look after it.
@@ -134,7 +141,8 @@ impl Settings {
     /// Connects to the first server that takes writes, and checks that it can keep the guarantees. Where there is but one
     /// server, what it takes is found out by writing.
     pub(super) async fn connect(&self, statement_timeout: Duration) -> Result<PgConnection, Fault> {
-        self.connect_to_first(statement_timeout, self.options.servers.len() > 1).await
+        let several = self.options.servers.get().len() > 1;
+        self.connect_to_first(statement_timeout, several).await
     }
 
     /// The same for whoever only reads: a standby will do, unless the URL asks for a primary.
@@ -151,8 +159,8 @@ impl Settings {
         writable: bool,
     ) -> Result<PgConnection, Fault> {
         let mut faults = Vec::new();
-        for server in &self.options.servers {
-            match self.connect_to(server, statement_timeout, writable).await {
+        for server in self.options.servers.get() {
+            match self.connect_to(&server, statement_timeout, writable).await {
                 Ok(connection) => return Ok(connection),
                 Err(fault) => faults.push(fault),
             }

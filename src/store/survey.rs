@@ -76,12 +76,12 @@ impl Survey {
     /// # Errors
     /// Which step failed, and why.
     pub async fn open(settings: &Settings) -> Result<Survey, Unopened> {
-        let Some(server) = settings.options.servers.first() else {
+        let Some(server) = settings.options.servers.get().into_iter().next() else {
             let fault = Fault::misconfigured("postgres.url names no server");
             return Err(Unopened { stage: Stage::Connection, fault });
         };
         let opening = async {
-            let mut connection = PgConnection::connect_with(server).await?;
+            let mut connection = PgConnection::connect_with(&server).await?;
             // Before anything is set here.
             let found = server::settings(&mut connection).await?;
             let prepare = sqlx::query(
@@ -99,7 +99,7 @@ impl Survey {
                 Ok(Ok(opened)) => opened,
                 Ok(Err(error)) => {
                     let stage = stage(&error);
-                    return Err(Unopened { stage, fault: settings.unopened(server, error) });
+                    return Err(Unopened { stage, fault: settings.unopened(&server, error) });
                 }
                 Err(_) => {
                     let within = humantime::format_duration(settings.connect_timeout);

@@ -46,6 +46,7 @@ mod replaced;
 mod replay;
 mod retention;
 mod roles;
+mod rotation;
 mod schema;
 mod service;
 mod show;

@@ -122,6 +122,7 @@ fn address(rabbitmq: &RabbitMq) -> Address {
         host: "127.0.0.1".to_owned(),
         port: rabbitmq.port(),
         others: Vec::new(),
+        renewed: bloodbank_audit::shared::Shared::default(),
         vhost: "/".to_owned(),
         user: "guest".to_owned(),
         password: "guest".to_owned(),

@@ -270,6 +270,7 @@ async fn upgraded_while_events_flow_it_misses_none() -> Result<()> {
         host: url.host,
         port: url.port,
         others: Vec::new(),
+        renewed: bloodbank_audit::shared::Shared::default(),
         vhost: url.vhost,
         user: url.user,
         password: url.password.expose().to_owned(),

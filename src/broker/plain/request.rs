@@ -30,7 +30,10 @@ pub fn login(name: &str, address: &Address) -> Vec<u8> {
         .concat(),
     );
     let (mechanism, response) = match address.auth {
-        Auth::Plain => ("PLAIN", format!("\0{}\0{}", address.user, address.password)),
+        Auth::Plain => {
+            let login = address.login();
+            ("PLAIN", format!("\0{}\0{}", login.user, login.password))
+        }
         Auth::External => ("EXTERNAL", String::new()),
     };
     let response = long_text(response.as_bytes());

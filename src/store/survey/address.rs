@@ -35,7 +35,7 @@ impl Options {
     /// Where the database is: at least one place.
     #[must_use]
     pub fn addresses(&self) -> Vec<DatabaseAddress> {
-        self.servers.iter().map(DatabaseAddress::of).collect()
+        self.servers.get().iter().map(DatabaseAddress::of).collect()
     }
 }
 

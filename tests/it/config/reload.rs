@@ -23,6 +23,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("rabbitmq.heartbeat", "10s"),
     ("rabbitmq.connect_timeout", "1s"),
     ("rabbitmq.tls_ca_file", "/ca.pem"),
+    ("rabbitmq.tls_client_cert", "/own.pem"),
+    ("rabbitmq.tls_client_key", "/own.key"),
+    ("rabbitmq.tls_server_name", "other"),
+    ("rabbitmq.auth", "external"),
     ("postgres.url", "postgres://u:hunter2@other/d"),
     ("postgres.connect_timeout", "1s"),
     ("postgres.statement_timeout", "1s"),
@@ -50,6 +54,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("reconnect.initial", "1s"),
     ("reconnect.max", "1m"),
     ("shutdown.grace", "1s"),
+    ("canary.every", "30s"),
+    ("canary.routing_key", "a.b"),
     ("http.listen", "off"),
     ("log.format", "json"),
     ("log.level", "debug"),
@@ -59,6 +65,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("log.max_size", "1 MiB"),
     ("log.keep_files", "1"),
 ];
+
+/// What is refused where it is alone.
+const NOT_ALONE: &[&str] =
+    &["rabbitmq.tls_client_cert", "rabbitmq.tls_client_key", "rabbitmq.auth"];
 
 /// What only commands ask for, each time anew.
 const IN_COMMANDS: &[&str] = &["rabbitmq.management_url", "access_log.reads"];
@@ -99,7 +109,7 @@ fn each_key_changes_when_the_shipped_file_says_so() {
     let others: Vec<_> = OTHERS.iter().map(|(key, _)| (*key).to_owned()).collect();
     assert_eq!(known, others);
     let documented = documented();
-    for (key, value) in OTHERS {
+    for (key, value) in OTHERS.iter().filter(|(key, _)| !NOT_ALONE.contains(key)) {
         let Changes { running, taken_over, need_restart } =
             changed(&[], &[&format!("{key}={value}")]);
         match (IN_COMMANDS.contains(key), documented[*key]) {
@@ -115,6 +125,40 @@ fn each_key_changes_when_the_shipped_file_says_so() {
             }
         }
     }
+}
+
+#[test]
+fn of_a_url_the_login_alone_is_taken_over() {
+    let before =
+        ["rabbitmq.url=amqp://u:one@h/v", "postgres.url=postgres://u:one@h,i:1/d?sslmode=require"];
+    for (url, other) in [
+        ("rabbitmq.url", "amqp://w:two@h:5672/v"),
+        ("postgres.url", "postgres://w:two@h,i:1/d?sslmode=require"),
+        ("postgres.url", "postgres://h,i:1/d?user=w&sslmode=require&password=two"),
+    ] {
+        let mut after = before.map(str::to_owned).to_vec();
+        after.push(format!("{url}={other}"));
+        let after: Vec<_> = after.iter().map(String::as_str).collect();
+        let Changes { taken_over, need_restart, .. } = changed(&before, &after);
+        assert_eq!((&taken_over[..], &need_restart[..]), (&[url][..], &[][..]), "{other}");
+    }
+    for (url, other) in [
+        ("rabbitmq.url", "amqp://w:two@h/other"),
+        ("rabbitmq.url", "amqps://w:two@h/v"),
+        ("postgres.url", "postgres://w:two@h,j:1/d?sslmode=require"),
+        ("postgres.url", "postgres://w:two@h,i:1/d"),
+        ("postgres.url", "postgres://w:two@h,i:1?sslmode=require"),
+    ] {
+        let mut after = before.map(str::to_owned).to_vec();
+        after.push(format!("{url}={other}"));
+        let after: Vec<_> = after.iter().map(String::as_str).collect();
+        let Changes { taken_over, need_restart, .. } = changed(&before, &after);
+        assert_eq!((&taken_over[..], &need_restart[..]), (&[][..], &[url][..]), "{other}");
+    }
+    // Without a name it is the user's.
+    let Changes { taken_over, .. } =
+        changed(&["postgres.url=postgres://u@h"], &["postgres.url=postgres://w@h"]);
+    assert!(taken_over.is_empty());
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl Scene {
             vhost: url.vhost,
             user: url.user,
             password: url.password.expose().to_owned(),
+            renewed: bloodbank_audit::shared::Shared::default(),
             tls: url.tls,
             trust: Trust::default(),
             server_name: None,

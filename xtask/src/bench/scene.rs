@@ -99,6 +99,7 @@ impl Scene {
             host: "127.0.0.1".to_owned(),
             port: self.rabbitmq.port(),
             others: Vec::new(),
+            renewed: bloodbank_audit::shared::Shared::default(),
             vhost: "/".to_owned(),
             user: "guest".to_owned(),
             password: "guest".to_owned(),
