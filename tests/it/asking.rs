@@ -113,7 +113,7 @@ async fn an_event_is_found_under_every_spelling_of_its_id() -> Result<()> {
 }
 
 /// Events that the documents ask for: one of that id, one that follows from it, a replay of it, a partition that is gone, and
-/// somebody who looked.
+/// somebody who looked, and a canary that did not come back.
 const ASKED_FOR: &str = r#"
     insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_type, source,
            exchange, routing_key, correlation_ids, properties, payload)
@@ -134,6 +134,7 @@ const ASKED_FOR: &str = r#"
       from audit.events e, audit.replays r, (select lane, number from audit.batches limit 1) b
      where e.seq = 1;
     select audit.log_access('ann', 'desk', 'events', '{}');
+    select audit.send_canary(gen_random_uuid(), 'desk', 'made', 'audit.canary', '{}', '\x00');
 "#;
 
 /// What stands between fences of that language, statement by statement.
