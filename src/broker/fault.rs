@@ -207,7 +207,7 @@ fn clash_advice(text: &str) -> String {
     format!("; it exists with another '{argument}': {own}{other}")
 }
 
-fn is_cut_short(text: &str) -> bool {
+pub(super) fn is_cut_short(text: &str) -> bool {
     ["reset", "shutdown", "interrupted", "eof", "closed"]
         .iter()
         .any(|word| text.to_lowercase().contains(word))

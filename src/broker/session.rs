@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::{
     Acker, Address, Alarms, Auth, Deliveries, Depths, Ending, Expiry, Fault, Kind, Topology, Watch,
@@ -59,23 +59,41 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects, establishes the topology and starts to consume, with at most `prefetch` deliveries in hand.
+    /// Connects, establishes the topology and starts to consume, with at most `prefetch` deliveries in hand, at the first host
+    /// that lets it.
     ///
     /// # Errors
     /// A [`Fault`] that names what refused and why.
     pub async fn open(settings: &Settings, prefetch: u16) -> Result<Session, Fault> {
+        let mut faults = Vec::new();
+        for host in settings.address.each() {
+            // What is beside the session goes where that has come to.
+            let address = settings.address.led_by(&host);
+            let there = Settings { address, ..settings.clone() };
+            match Session::open_at(&host, &there, prefetch).await {
+                Ok(session) => {
+                    if !faults.is_empty() {
+                        let passed_by = Fault::of_each(faults);
+                        warn!(%host, %passed_by, "the session is with another host than the first");
+                    }
+                    return Ok(session);
+                }
+                // It is the same wherever it is asked, or has been with the queue.
+                Err(fault) if matches!(fault.kind, Kind::Clash | Kind::LostConsuming { .. }) => {
+                    return Err(fault);
+                }
+                Err(fault) => faults.push(fault),
+            }
+        }
+        Err(Fault::of_each(faults))
+    }
+
+    async fn open_at(host: &Address, settings: &Settings, prefetch: u16) -> Result<Session, Fault> {
         let ending = Ending::default();
         let ended = CancellationToken::new();
-        let (connection, address, expiry) = connect(
-            &settings.address,
-            &settings.connection_name,
-            settings.heartbeat,
-            settings.connect_timeout,
-            &ending,
-        )
-        .await?;
-        // What is beside the session goes where that has come to.
-        let settings = &Settings { address, ..settings.clone() };
+        let (name, heartbeat) = (&settings.connection_name, settings.heartbeat);
+        let limit = settings.connect_timeout;
+        let (connection, expiry) = connect_to(host, name, heartbeat, limit, &ending).await?;
         let watched = Box::new(Watched::from_now_on(settings));
         let consuming = async {
             let channel = open_channel(&connection, &ending, &ended).await?;
@@ -118,7 +136,7 @@ impl Session {
                 format!(
                     "the broker at {} does not answer within {} what concerns the queue '{}'; a quorum queue without \
                      a leader answers nothing",
-                    settings.address,
+                    host,
                     humantime::format_duration(settings.connect_timeout),
                     settings.topology.queue
                 ),

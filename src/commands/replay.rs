@@ -36,7 +36,7 @@ use super::{
     terminal::visible,
 };
 use crate::{
-    broker::{Address, Lookout},
+    broker::{Address, Auth, Lookout},
     config::{AmqpUrl, Config},
     replay::{self, Job, Pace, Places, Report, Target, To},
     store::{
@@ -180,7 +180,9 @@ impl Options {
     fn address(&self, config: &Config) -> Result<Address, Misuse> {
         let Some(url) = &self.url else { return Ok(settings::address(config)) };
         let url = AmqpUrl::parse(url).map_err(|error| Misuse(format!("--url: {error}")))?;
-        Ok(settings::address_of(&url, config))
+        // What the configuration says of its own broker's name and login is not of this one.
+        let address = settings::address_of(&url, config);
+        Ok(Address { server_name: None, auth: Auth::Plain, ..address })
     }
 
     fn pace(&self) -> Pace {
@@ -217,7 +219,7 @@ impl Options {
 
     async fn begins(&self, config: &Config, places: Places) -> anyhow::Result<Status> {
         let target = self.target(&places.broker.address)?;
-        let mut reader = Reader::open(&places.store, self.timeout).await?;
+        let mut reader = Reader::open_on_primary(&places.store, self.timeout).await?;
         let Which { arrivals, missing } = self.which.resolve(&mut reader, &places).await?;
         for words in missing {
             say(&words);

@@ -162,7 +162,7 @@ async fn read(
     to: &mpsc::Sender<(Selected, Room)>,
     patience: &mut Patience,
 ) -> Result<bool, Enough> {
-    let mut reader = Reader::open(&places.store, places.read_timeout).await?;
+    let mut reader = Reader::open_on_primary(&places.store, places.read_timeout).await?;
     let until = Instant::now() + LONGEST_READ;
     let (mut after, mut left) = (arrivals.after, arrivals.limit);
     let all = reader

@@ -7,6 +7,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgRow},
 };
 
+use tracing::warn;
 use url::form_urlencoded;
 
 use super::{DatabaseAddress, Fault, partitions::Plan};
@@ -97,6 +98,13 @@ impl Settings {
         }
     }
 
+    /// How long one attempt to store may take: each server may have to be tried, and one statement may take its time.
+    #[must_use]
+    pub fn attempt(&self) -> Duration {
+        let servers = u32::try_from(self.options.servers.get().len()).unwrap_or(u32::MAX);
+        self.connect_timeout.saturating_mul(servers).saturating_add(self.statement_timeout)
+    }
+
     /// The same settings once for each server, in the order in which they are tried; at least one.
     #[must_use]
     pub fn each(&self) -> Vec<Settings> {
@@ -161,7 +169,14 @@ impl Settings {
         let mut faults = Vec::new();
         for server in self.options.servers.get() {
             match self.connect_to(&server, statement_timeout, writable).await {
-                Ok(connection) => return Ok(connection),
+                Ok(connection) => {
+                    if writable && !faults.is_empty() {
+                        let (server, passed_by) =
+                            (Settings::name_of(&server), Fault::of_each(faults));
+                        warn!(server, %passed_by, "another server than the first is written to");
+                    }
+                    return Ok(connection);
+                }
                 Err(fault) => faults.push(fault),
             }
         }

@@ -53,6 +53,19 @@ impl Reader {
         Ok(reader)
     }
 
+    /// The same on a primary: a standby may be behind, and what it lacks would seem not to be stored.
+    ///
+    /// # Errors
+    /// As [`Reader::open`].
+    pub async fn open_on_primary(
+        settings: &Settings,
+        timeout: Duration,
+    ) -> Result<Reader, ReadError> {
+        let mut reader = Reader::connect(settings, timeout).await?;
+        reader.begin().await?;
+        Ok(reader)
+    }
+
     /// The same without a transaction, and on a primary: whether a transaction is under way, which whoever reads along has to
     /// know, a standby does not tell.
     async fn connect(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {

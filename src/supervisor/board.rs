@@ -54,7 +54,7 @@ struct Shared {
 impl Board {
     /// For a run that begins now.
     pub fn new(settings: &Settings) -> Board {
-        let attempt = settings.store.connect_timeout + settings.store.statement_timeout;
+        let attempt = settings.store.attempt();
         let run = this_run(settings);
         let coverage = Coverage::default();
         coverage.begin(&run);

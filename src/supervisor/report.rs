@@ -58,11 +58,11 @@ fn line(now: &Present) -> String {
 async fn say_that_it_lives(manager: &ServiceManager, settings: &Settings, pulse: &Pulse) {
     let Some(allowed) = manager.watchdog() else { return std::future::pending().await };
     let limit = allowed / 2;
-    let attempt = settings.store.connect_timeout + settings.store.statement_timeout;
+    let attempt = settings.store.attempt();
     if limit < attempt {
         warn!(
             watchdog = %humantime::format_duration(allowed),
-            "the service manager's watchdog is shorter than twice postgres.connect_timeout and \
+            "the service manager's watchdog is shorter than twice postgres.connect_timeout, for each host, and \
              postgres.statement_timeout: a slow database may be taken for a daemon that is stuck"
         );
     }

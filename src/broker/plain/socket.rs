@@ -11,6 +11,7 @@ use tokio::{
 use super::{
     super::{
         Address, Auth, Expiry, Fault, Kind,
+        fault::is_cut_short,
         tls::{Secured, Seen},
     },
     method::{Frame, Garbled, Method},
@@ -78,11 +79,9 @@ impl Socket {
         let mut socket = Socket { stream, received, purpose, seen, mechanisms, frame_max: 0 };
         if let Some(seen) = socket.seen.clone() {
             socket.greet().await.map_err(|fault| {
-                match seen
-                    .trouble(&fault.message)
-                    .or_else(|| seen.left_wanting())
-                    .or_else(|| seen.turned_away())
-                {
+                let cut = is_cut_short(&fault.message);
+                let of_ours = || seen.left_wanting().or_else(|| seen.turned_away());
+                match seen.trouble(&fault.message).or_else(|| of_ours().filter(|_| cut)) {
                     Some(trouble) => refused(address, &trouble),
                     None => fault,
                 }

@@ -185,7 +185,7 @@ impl LogFile {
 
     fn prune(&self) {
         if self.names.rotation != Rotation::Never || self.max_size.is_some() {
-            self.names.prune(self.keep);
+            self.names.prune(self.keep, &self.names.present(OffsetDateTime::now_utc()));
         }
     }
 }

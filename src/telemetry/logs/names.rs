@@ -90,8 +90,13 @@ impl Names {
 
     /// Removes the oldest files but so many. The appender's own pruning goes by creation time and takes every file with the
     /// prefix, those of another daemon and, on a restart, today's included.
-    pub fn prune(&self, keep: usize) {
-        for name in self.all().iter().rev().skip(keep) {
+    ///
+    /// The present one stays, wherever its name comes among the others: a day's file may be beside those of its hours, and a clock
+    /// may have been set back.
+    pub fn prune(&self, keep: usize, present: &Path) {
+        let others: Vec<_> = self.all();
+        let others = others.iter().rev().filter(|name| self.directory.join(name) != present);
+        for name in others.skip(keep.saturating_sub(1)) {
             // What cannot be removed now is tried again the next time.
             let _ = fs::remove_file(self.directory.join(name));
         }
@@ -148,4 +153,27 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 
 fn innermost(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), innermost)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::{Names, Rotation};
+
+    #[test]
+    fn the_present_file_stays_wherever_its_name_comes() {
+        let directory = tempfile::tempdir().unwrap();
+        let names = Names { directory: directory.path().to_owned(), rotation: Rotation::Hourly };
+        let present = names.present(datetime!(2026-11-29 09:30 UTC));
+        let of_the_day = directory.path().join("bloodbank-audit.2026-11-29.log");
+        let older = directory.path().join("bloodbank-audit.2026-11-28.log");
+        for file in [&present, &of_the_day, &older] {
+            std::fs::write(file, "").unwrap();
+        }
+        names.prune(2, &present);
+        assert!(present.exists() && of_the_day.exists() && !older.exists());
+        names.prune(1, &present);
+        assert!(present.exists() && !of_the_day.exists());
+    }
 }
