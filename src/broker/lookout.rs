@@ -25,7 +25,7 @@ impl Lookout {
     pub async fn open(address: &Address, name: &str, limit: Duration) -> Result<Lookout, Fault> {
         let ending = Ending::default();
         let heartbeat = Duration::from_secs(10);
-        let (connection, ..) = session::connect(address, name, heartbeat, limit, &ending).await?;
+        let connection = session::connect(address, name, heartbeat, limit, &ending).await?;
         Ok(Lookout { connection, asking: None })
     }
 

@@ -67,7 +67,7 @@ impl Publisher {
     /// A [`Fault`] that names what refused and why.
     pub async fn open(address: &Address, name: &str, limit: Duration) -> Result<Publisher, Fault> {
         let ending = Ending::default();
-        let (connection, ..) =
+        let connection =
             session::connect(address, name, Duration::from_secs(10), limit, &ending).await?;
         let failed = |error| Fault::of_call("opening a channel to publish on", &ending, &error);
         let channel = connection.open_channel(None).await.map_err(failed)?;

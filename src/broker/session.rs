@@ -233,19 +233,18 @@ impl SessionHandle {
     }
 }
 
-/// Opens a connection to the first host that lets it, each bounded in time; and the address, led by that
-/// host, and what TLS showed.
+/// Opens a connection to the first host that lets it, each bounded in time.
 pub(super) async fn connect(
     address: &Address,
     name: &str,
     heartbeat: Duration,
     limit: Duration,
     ending: &Ending,
-) -> Result<(Connection, Address, Expiry), Fault> {
+) -> Result<Connection, Fault> {
     let mut faults = Vec::new();
     for one in address.each() {
         match connect_to(&one, name, heartbeat, limit, ending).await {
-            Ok((connection, expiry)) => return Ok((connection, address.led_by(&one), expiry)),
+            Ok((connection, _)) => return Ok(connection),
             Err(fault) => {
                 debug!(%fault, "trying the next host");
                 faults.push(fault);

@@ -179,7 +179,6 @@ impl<'a> Watch<'a> {
                 connect(address, connection_name, *heartbeat, *connect_timeout, &ending)
                     .await
                     .map_err(|_| Failed::Unanswered)?
-                    .0
             }
         };
         let connection = &*self.connection.insert(connection);

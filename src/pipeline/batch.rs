@@ -199,21 +199,13 @@ mod tests {
 
     use super::{BACKLOG, Gatherer, LARGE, LINGER, PACE};
     use crate::{
-        event::{Delivery, Properties, now},
-        pipeline::tests::rules,
+        event::Delivery,
+        pipeline::tests::{delivery, rules},
     };
 
     fn deliver(to: &mpsc::Sender<Delivery>, count: usize) {
         for _ in 0..count {
-            let delivery = Delivery {
-                tag: 0,
-                redelivered: false,
-                exchange: String::new(),
-                routing_key: String::new(),
-                properties: Properties::default(),
-                body: b"{}".to_vec(),
-                received_at: now(),
-            };
+            let delivery = delivery("{}");
             assert!(to.try_send(delivery).is_ok());
         }
     }

@@ -145,7 +145,8 @@ fn ids(batch: &Batch) -> impl Iterator<Item = &EventId> {
 mod tests {
     use super::Order;
     use crate::{
-        event::{Delivery, Envelope, Event, Preset, Properties, now},
+        event::{Envelope, Event, Preset},
+        pipeline::tests::delivery,
         store::{Batch, Entry},
     };
     use serde_json::json;
@@ -153,15 +154,7 @@ mod tests {
     fn batch(ids: &[Option<&str>]) -> Batch {
         let envelope = Envelope::preset(Preset::Bloodbank);
         let entry = |id: &Option<&str>| {
-            let delivery = Delivery {
-                tag: 0,
-                redelivered: false,
-                exchange: String::new(),
-                routing_key: String::new(),
-                properties: Properties::default(),
-                body: json!({"event_id": id}).to_string().into_bytes(),
-                received_at: now(),
-            };
+            let delivery = delivery(json!({"event_id": id}).to_string());
             Entry::Event(Event::from_delivery(delivery, &envelope))
         };
         Batch::new(ids.iter().map(entry).collect())

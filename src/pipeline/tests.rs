@@ -8,7 +8,7 @@ use super::{Bounds, Ended, Limits, Pulse, Rules, Tally, Window, run};
 use crate::{
     backoff::Backoff,
     broker::{Acker, Fault, Source},
-    event::{Delivery, DeliveryTag, Envelope, Preset},
+    event::{Delivery, DeliveryTag, Envelope, Preset, Properties, now},
     store::{Settings, Writer, options},
 };
 
@@ -42,6 +42,19 @@ impl Acker for Dies {
 
     async fn dead_letter(&mut self, _: DeliveryTag) -> Result<(), Fault> {
         Ok(())
+    }
+}
+
+/// A delivery of just now with that body, and nothing else to it.
+pub(super) fn delivery(body: impl Into<Vec<u8>>) -> Delivery {
+    Delivery {
+        tag: 0,
+        redelivered: false,
+        exchange: String::new(),
+        routing_key: String::new(),
+        properties: Properties::default(),
+        body: body.into(),
+        received_at: now(),
     }
 }
 

@@ -225,7 +225,8 @@ impl Write<'_> {
         self.timings.committed(batch, took);
     }
 
-    /// Lets go of a batch whose turn it is, and issues its receipt. Where nobody wants it the broker can no longer be told; it will deliver again what it was not told of.
+    /// Lets go of a batch whose turn it is, and issues its receipt. Where nobody wants it the broker can no longer be told; it
+    /// will deliver again what it was not told of.
     async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
         self.hand.settle(batch.entries().iter().map(Entry::delivery));
         if self.hand.is_empty() {

@@ -13,6 +13,7 @@ mod raw;
 mod reader;
 mod recipes;
 mod scene;
+mod told;
 
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use raw::{UNPARSABLE, drain, publish_to_with_headers, publish_with_headers};
 pub use reader::{Answer, control_characters};
 pub use recipes::recipes;
 pub use scene::Scene;
+pub use told::is_told;
 
 /// How long a state may take to come about before a test gives up. Generous: the machine may be busy, and a test
 /// that succeeds never waits for it.

@@ -9,8 +9,11 @@ use testbed::{Port, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 use crate::support::{
     Bed, Daemon, Scene,
     authority::{Authority, EXPIRED, Issued, VALID},
-    event,
+    event, is_told,
 };
+
+/// What `check` calls this side.
+const AREA: &str = "rabbitmq";
 
 /// A broker that speaks TLS on that port, by a certificate that can be replaced.
 struct Secured {
@@ -63,20 +66,13 @@ fn known_by(scene: &Scene, Issued { certificate, key }: &Issued) -> Scene {
     scene.with("rabbitmq.tls_client_key", key.display().to_string())
 }
 
-/// Expects these words of `check` and of a daemon, which is left running.
-async fn is_told(scene: &Scene, words: &[&str]) -> Result<Daemon> {
-    let answer = scene.asks(&["check", "--json"])?;
-    let said: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
-    let findings = said["findings"].as_array().expect("findings");
-    let tls = findings.iter().find(|one| one["area"] == "rabbitmq" && one["check"] == "tls");
-    let tls = tls.unwrap_or_else(|| panic!("nothing is said of TLS: {findings:#?}"));
-    assert_eq!((answer.status, &tls["verdict"]), (1, &"fault".into()), "{tls:#}");
-    let daemon = scene.starts()?;
-    for word in words {
-        assert!(tls["found"].as_str().unwrap().contains(word), "{word:?} is not in {tls:#}");
-        daemon.says(word, 1).await?;
-    }
-    Ok(daemon)
+/// Has the broker raise an alarm and end it.
+async fn hears_of_an_alarm(daemon: &Daemon, rabbitmq: &RabbitMq) -> Result<()> {
+    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await?;
+    daemon.says("an alarm of the broker holds up publishers", 1).await?;
+    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
+    daemon.says("the broker's alarm is over", 1).await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,20 +86,17 @@ async fn a_broker_is_trusted_by_authority_name_and_date_and_told_what_is_wrong_e
     let daemon = scene.daemon().await?;
     secured.records(&scene, &daemon).await?;
     // The connection that listens for alarms is none of the client's.
-    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await?;
-    daemon.says("an alarm of the broker holds up publishers", 1).await?;
-    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
-    daemon.says("the broker's alarm is over", 1).await?;
+    hears_of_an_alarm(&daemon, rabbitmq).await?;
     daemon.stops_cleanly().await?;
 
     let other = Authority::new(directory.path(), "stranger")?;
     let scene = secured.scene("localhost", "guest:guest@", &other).await?;
     let words = ["is not trusted", "CN=house", "set rabbitmq.tls_ca_file"];
-    is_told(&scene, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &scene, &words).await?.stops_cleanly().await?;
 
     let scene = secured.scene("127.0.0.1", "guest:guest@", house).await?;
     let words = ["not for the name 127.0.0.1", "it is for localhost, bus.example.org"];
-    is_told(&scene, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &scene, &words).await?.stops_cleanly().await?;
     let named = scene.with("rabbitmq.tls_server_name", "bus.example.org");
     let daemon = named.starts()?;
     secured.records(&named, &daemon).await?;
@@ -112,7 +105,7 @@ async fn a_broker_is_trusted_by_authority_name_and_date_and_told_what_is_wrong_e
     house.issues("server", "broker", &["localhost"], EXPIRED)?;
     rabbitmq.ctl(&["eval", "ssl:clear_pem_cache()."]).await?;
     let scene = secured.scene("localhost", "guest:guest@", house).await?;
-    let daemon = is_told(&scene, &["the broker's certificate has expired on 20"]).await?;
+    let daemon = is_told(AREA, &scene, &["the broker's certificate has expired on 20"]).await?;
     // It is renewed, and nobody need touch the daemon.
     house.issues("server", "broker", &["localhost"], VALID)?;
     rabbitmq.ctl(&["eval", "ssl:clear_pem_cache()."]).await?;
@@ -121,14 +114,14 @@ async fn a_broker_is_trusted_by_authority_name_and_date_and_told_what_is_wrong_e
 
     house.issues("server", "broker", &["localhost"], (5, 50))?;
     rabbitmq.ctl(&["eval", "ssl:clear_pem_cache()."]).await?;
-    is_told(&scene, &["is not valid yet, but from 20", "the clock of this machine"])
+    is_told(AREA, &scene, &["is not valid yet, but from 20", "the clock of this machine"])
         .await?
         .stops_cleanly()
         .await?;
 
     let url = format!("amqps://guest:guest@localhost:{}/", rabbitmq.port());
     let scene = scene.through(Some(url), None);
-    is_told(&scene, &["speaks no TLS"]).await?.stops_cleanly().await
+    is_told(AREA, &scene, &["speaks no TLS"]).await?.stops_cleanly().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +144,7 @@ async fn a_broker_that_demands_a_certificate_gets_one_or_says_what_is_wrong() ->
 
     let scene = secured.scene("localhost", "guest:guest@", house).await?;
     let words = ["demands a client certificate", "set rabbitmq.tls_client_cert and"];
-    is_told(&scene, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &scene, &words).await?.stops_cleanly().await?;
     let daemon = known_by(&scene, &ours).with("http.listen", "127.0.0.1:0").starts()?;
     secured.records(&scene, &daemon).await?;
     let (_, measured) = ask(daemon.serves_at().await?, "/metrics").await?;
@@ -168,12 +161,12 @@ async fn a_broker_that_demands_a_certificate_gets_one_or_says_what_is_wrong() ->
     let foreign = other.issues("foreign", "audit", &[], VALID)?;
     // A reset may overtake the broker's alert, which says why; the next attempt is told.
     let words = ["does not accept this side's certificate", "CN=stranger"];
-    let daemon = is_told(&known_by(&scene, &foreign), &words).await?;
+    let daemon = is_told(AREA, &known_by(&scene, &foreign), &words).await?;
     daemon.says("does not trust that authority", 1).await?;
     daemon.stops_cleanly().await?;
     let old = house.issues("old", "audit", &[], EXPIRED)?;
     let words = ["does not accept this side's certificate", "CN=audit", "has expired"];
-    is_told(&known_by(&scene, &old), &words).await?.stops_cleanly().await?;
+    is_told(AREA, &known_by(&scene, &old), &words).await?.stops_cleanly().await?;
 
     // No user name, no password: the certificate is both.
     let scene = secured.scene("localhost", "", house).await?.with("rabbitmq.auth", "external");
@@ -184,10 +177,7 @@ async fn a_broker_that_demands_a_certificate_gets_one_or_says_what_is_wrong() ->
     rabbitmq.ctl(&["set_permissions", "audit", ".*", ".*", ".*"]).await?;
     secured.records(&scene, &daemon).await?;
     // So do the connections that are none of the client's.
-    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.0000001"]).await?;
-    daemon.says("an alarm of the broker holds up publishers", 1).await?;
-    rabbitmq.ctl(&["set_vm_memory_high_watermark", "0.4"]).await?;
-    daemon.says("the broker's alarm is over", 1).await?;
+    hears_of_an_alarm(&daemon, rabbitmq).await?;
     daemon.stops_cleanly().await?;
     let answer = scene.asks(&["check"])?;
     let said = String::from_utf8_lossy(&answer.stdout).into_owned();

@@ -4,10 +4,13 @@ use anyhow::Result;
 use testbed::{Postgres, PostgresOptions};
 
 use crate::support::{
-    Bed, Daemon, Scene,
+    Bed, Scene,
     authority::{Authority, Days, EXPIRED, Issued, VALID},
-    event,
+    event, is_told,
 };
+
+/// What `check` calls this side.
+const AREA: &str = "postgresql";
 
 /// Over TCP the role `audit` comes by TLS alone, and by a certificate of that name.
 const HBA: &str = "hostssl all audit 127.0.0.1/32 trust clientcert=verify-full\n\
@@ -86,22 +89,6 @@ impl Secured {
     }
 }
 
-/// Expects these words of `check` and of a daemon.
-async fn is_told(scene: &Scene, words: &[&str]) -> Result<Daemon> {
-    let answer = scene.asks(&["check", "--json"])?;
-    let said: serde_json::Value = serde_json::from_slice(&answer.stdout)?;
-    let findings = said["findings"].as_array().expect("findings");
-    let tls = findings.iter().find(|one| one["area"] == "postgresql" && one["check"] == "tls");
-    let tls = tls.unwrap_or_else(|| panic!("nothing is said of TLS: {findings:#?}"));
-    assert_eq!((answer.status, &tls["verdict"]), (1, &"fault".into()), "{tls:#}");
-    let daemon = scene.starts()?;
-    for word in words {
-        assert!(tls["found"].as_str().unwrap().contains(word), "{word:?} is not in {tls:#}");
-        daemon.says(word, 1).await?;
-    }
-    Ok(daemon)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_is_trusted_and_known_to_and_told_what_is_wrong_else() -> Result<()> {
     let directory = tempfile::tempdir()?;
@@ -123,33 +110,36 @@ async fn a_database_is_trusted_and_known_to_and_told_what_is_wrong_else() -> Res
     let words =
         ["is not trusted: it is signed by another authority", "set sslrootcert in postgres.url"];
     let distrusting = secured.by_tls("localhost", &other, Some(&ours));
-    is_told(&distrusting, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &distrusting, &words).await?.stops_cleanly().await?;
 
     let words = ["not for the name 127.0.0.1", "it is for localhost;"];
     let by_address = secured.by_tls("127.0.0.1", house, Some(&ours));
-    is_told(&by_address, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &by_address, &words).await?.stops_cleanly().await?;
 
     // The server asks, and says that it wants one, which only a mended URL helps with.
     let unknown = secured.by_tls("localhost", house, None);
     let words = ["requires a valid client certificate", "set sslcert and sslkey in postgres.url"];
-    assert_eq!(is_told(&unknown, &words).await?.ends().await?, 1);
+    assert_eq!(is_told(AREA, &unknown, &words).await?.ends().await?, 1);
 
     let foreign = other.issues("foreign", "audit", &[], VALID)?;
     let words =
         ["does not accept this side's certificate", "CN=stranger", "does not trust that authority"];
     let unaccepted = secured.by_tls("localhost", house, Some(&foreign));
-    is_told(&unaccepted, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &unaccepted, &words).await?.stops_cleanly().await?;
     let old = house.issues("old", "audit", &[], EXPIRED)?;
     let words = ["does not accept this side's certificate", "CN=audit", "has expired"];
-    is_told(&secured.by_tls("localhost", house, Some(&old)), &words).await?.stops_cleanly().await?;
+    is_told(AREA, &secured.by_tls("localhost", house, Some(&old)), &words)
+        .await?
+        .stops_cleanly()
+        .await?;
 
     let missing = Issued { certificate: directory.path().join("none.pem"), ..ours.clone() };
     let words = ["a file of postgres.url cannot be read"];
     let unreadable = secured.by_tls("localhost", house, Some(&missing));
-    is_told(&unreadable, &words).await?.stops_cleanly().await?;
+    is_told(AREA, &unreadable, &words).await?.stops_cleanly().await?;
 
     secured.shows(&["localhost"], EXPIRED).await?;
-    let daemon = is_told(&scene, &["PostgreSQL's certificate has expired on 20"]).await?;
+    let daemon = is_told(AREA, &scene, &["PostgreSQL's certificate has expired on 20"]).await?;
     // It is renewed, and nobody need touch the daemon.
     secured.shows(&["localhost"], VALID).await?;
     daemon.consumes(1).await?;

@@ -81,7 +81,10 @@ impl Reader {
         filter: &Filter,
         selection: Option<Selection>,
     ) -> Result<Alike, ReadError> {
-        let mut alike = Alike { no_canaries: self.no_canaries().await?, ..Alike::default() };
+        let mut alike = Alike::default();
+        if !filter.shows_canaries() {
+            alike.no_canaries = self.no_canaries().await?;
+        }
         let begin_wild = [&filter.event_type, &filter.routing_key]
             .into_iter()
             .flatten()

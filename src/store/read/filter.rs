@@ -92,7 +92,7 @@ impl Filter {
             .bind(self.conflict)
             .bind(alike.types.as_deref())
             .bind(alike.keys.as_deref())
-            .bind(self.canaries || alike.no_canaries || self.means_canaries())
+            .bind(alike.no_canaries || self.shows_canaries())
     }
 }
 
@@ -133,9 +133,9 @@ impl Filter {
 }
 
 impl Filter {
-    /// Who names an id, or the type of canaries, means those.
-    fn means_canaries(&self) -> bool {
-        self.id.is_some() || self.event_type.as_deref() == Some(Canary::TYPE)
+    /// Whether canaries are not left out: who names an id, or the type of canaries, means those.
+    pub(super) fn shows_canaries(&self) -> bool {
+        self.canaries || self.id.is_some() || self.event_type.as_deref() == Some(Canary::TYPE)
     }
 }
 
