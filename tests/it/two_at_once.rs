@@ -80,12 +80,20 @@ async fn outages_change_neither_the_order_nor_the_number() -> Result<()> {
     let database = Proxy::start(bed.postgres.port()).await?;
     let scene = Scene::set(bed).await?;
     let url = bed.postgres.url_at(database.port(), &scene.name);
-    let scene = with_backlog(scene.through(None, Some(url)), &messages).await?;
+    let (backlog, later) = messages.split_at(2_000);
+    let scene = with_backlog(scene.through(None, Some(url)), backlog).await?;
 
     let daemon = scene.starts()?;
-    for stored in (200..4_000).step_by(400) {
+    scene.counts_at_least(200, "select count(*) from audit.events").await?;
+    database.cut().await;
+    let mut published = backlog.len();
+    for more in later.chunks(200) {
+        // Of these some are stored between the last cut and the next one, so on a connection of its own.
+        scene.publish(more).await?;
+        let stored = i64::try_from(published + 1)?;
         scene.counts_at_least(stored, "select count(*) from audit.events").await?;
         database.cut().await;
+        published += more.len();
     }
     scene.stored(messages.len()).await?;
     scene.waits(&scene.queue(), 0).await?;
