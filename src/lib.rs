@@ -16,6 +16,7 @@ pub mod event;
 pub mod exit;
 pub mod hosts;
 pub mod http;
+pub mod ledger;
 pub mod measures;
 pub mod pipeline;
 pub mod replay;

@@ -17,6 +17,7 @@ mod coverage;
 mod dead_letters;
 mod dedupe;
 mod fault;
+mod header;
 mod inventory;
 mod lane;
 mod link;
@@ -29,6 +30,7 @@ mod replayed;
 mod replays;
 mod retention;
 mod rows;
+mod seals;
 mod survey;
 mod tls;
 mod writer;
@@ -36,7 +38,7 @@ mod writer;
 pub use access::{Access, NotedAccess};
 pub use batch::{Batch, Entry};
 pub use canaries::CanaryLog;
-pub use connect::{Options, Settings, options};
+pub use connect::{Ledger, Options, Settings, options};
 pub use contract::{Append, Commit, Span};
 pub use coverage::{Change, CoverageLog, Run, State};
 pub use dead_letters::{
@@ -58,6 +60,7 @@ pub use replays::{
     NewReplay, NotResumed, Progress, RecordedReplay, ReplayLog, ReplayState, recorded_replays,
 };
 pub use retention::{Expired, Upkeep};
+pub use seals::{Seal, SealLog, Sealing};
 pub use survey::{
     DatabaseAddress, ForeignRight, LooseIndex, Right, Role, SchemaState, Server, Setting, Stage,
     Survey, Unopened,

@@ -6,6 +6,7 @@ mod canary;
 mod coverage;
 mod measured;
 mod report;
+mod sealing;
 mod sessions;
 mod sides;
 mod status;
@@ -30,6 +31,7 @@ use crate::{
 pub use board::Board;
 pub use canary::Flights;
 use coverage::Keeper;
+use sealing::Sealer;
 use sessions::Sessions;
 pub use sides::Usable;
 pub use status::{History, Queue, Span, Status, Stuck};
@@ -52,6 +54,8 @@ pub struct Settings {
     pub rules: Rules,
     /// How often a canary is sent; none where none is.
     pub canary: Option<Flights>,
+    /// How often what was committed is sealed; never where the ledger is off.
+    pub seal_every: Option<Duration>,
     /// How long a stop may take before it becomes a hard one.
     pub grace: Duration,
 }
@@ -115,8 +119,14 @@ pub async fn run(
             canary::Sender::new(&settings, flights).send_all(board).await;
         }
     };
-    let (result, (), (), (), ()) =
-        tokio::join!(serve, keeper.keep(&stop.hard), upkeep.keep_up(board), report, canaries);
+    let sealing = async {
+        if let Some(every) = settings.seal_every {
+            Sealer::new(&settings.store, every).seal_all(board, &stop.hard).await;
+        }
+    };
+    let keep = keeper.keep(&stop.hard);
+    let (result, (), (), (), (), ()) =
+        tokio::join!(serve, keep, upkeep.keep_up(board), report, canaries, sealing);
     let counts = board.tally().counts();
     info!(
         events = counts.events,

@@ -68,6 +68,7 @@ pub fn daemon(config: &Config, live: &Live) -> Result<supervisor::Settings, stor
         keep: live.keep.subscribe(),
         migrate: config.postgres.migrate,
         rules: rules(config),
+        seal_every: Some(std::time::Duration::from_secs(1)),
         canary: config.canary.every.map(|every| supervisor::Flights {
             every,
             routing_key: config.canary.routing_key.clone(),
@@ -167,6 +168,7 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
         dedupe_overlap,
         redelivered_within: config.rabbitmq.consumer_timeout,
         rejected_body: bytes(config.ingest.rejected_body),
+        ledger: Some(store::Ledger::default()),
     })
 }
 

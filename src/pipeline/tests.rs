@@ -83,6 +83,7 @@ async fn a_stage_that_dies_is_named() {
         hourly: false,
         partitions_ahead: 1,
         dedupe_overlap: second,
+        ledger: None,
         redelivered_within: second,
         rejected_body: 1000,
     });

@@ -7,21 +7,38 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Commit, Entry, Fault, Kind,
+    Commit, Entry, Fault, Kind, Ledger,
     batch::HeaderKey,
     columns::{Columns, insert_events},
     dedupe::{self, Ids, Verdict},
+    header::{Header, insert_header},
     link::{Link, answered},
     rejections::Rejections,
     replayed::{self, Replays, Said},
     rows::Rows,
 };
-use crate::event::{Defect, Delivery, Envelope, Event, Preset, Properties, Reason, Rejection};
+use crate::{
+    event::{Defect, Delivery, Envelope, Event, Preset, Properties, Reason, Rejection},
+    ledger::{BEGIN, Hash},
+};
+
+/// Where a batch goes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Target<'a> {
+    /// What is added to its header; nothing where the ledger is off.
+    pub ledger: Option<&'a Ledger>,
+    /// Its header's name.
+    pub key: HeaderKey,
+    /// The number of its first event.
+    pub first_seq: i64,
+}
 
 /// How an attempt ended that PostgreSQL answered.
 pub(super) enum Outcome {
-    /// The transaction committed.
-    Committed(Commit),
+    /// The transaction committed. With the hash of its header, which the next one of the lane names.
+    Committed(Commit, Option<Hash>),
+    /// An earlier attempt of the same batch had committed.
+    Before(Commit),
     /// An id of the batch is stored already, or its rows have to go in another way: nothing was committed, and the batch
     /// has to be compared with what is stored.
     Known,
@@ -34,8 +51,7 @@ pub(super) enum Outcome {
 /// A small one is one statement with its header, which is its own transaction: one round trip.
 pub(super) async fn at_once(
     link: &mut Link,
-    key: HeaderKey,
-    first_seq: i64,
+    target: Target<'_>,
     entries: &[Entry],
 ) -> Result<Outcome, Fault> {
     let mut rows = Rows::default();
@@ -44,28 +60,20 @@ pub(super) async fn at_once(
     }
     if rows.are_copied(link) {
         let parts = Parts { rows, ..Parts::default() };
-        return in_a_transaction(link, key, first_seq, &parts).await;
+        return in_a_transaction(link, target, &parts).await;
     }
+    let commit = Commit { events: rows.len(), ..Commit::EMPTY };
+    let header = Header::new(target, commit, &rows);
     let columns = Columns::of(rows.iter());
     let statement = sqlx::query(concat!(
-        "with header as (
-             insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes,
-                 received_from, received_to)
-             values ($19, $20, $1, $21, 0, 0, 0, $22, $23, $24)
-         ) ",
+        "with header as (",
+        insert_header!(),
+        "values ($19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)) ",
         insert_events!()
     ));
-    let (received_from, received_to) = rows.received();
-    let insert = columns
-        .bind(statement, first_seq)
-        .bind(key.lane)
-        .bind(key.number)
-        .bind(count(rows.len()))
-        .bind(rows.body_bytes())
-        .bind(received_from)
-        .bind(received_to);
+    let insert = header.bind(columns.bind(statement, target.first_seq));
     match answered(link.patience, insert.execute(&mut link.connection)).await {
-        Ok(_) => Ok(Outcome::Committed(Commit { events: rows.len(), ..Commit::EMPTY })),
+        Ok(_) => Ok(Outcome::Committed(commit, header.hash())),
         Err(error) if is_known(&error) => Ok(Outcome::Known),
         Err(error) => Err(Fault::of_rows(error)),
     }
@@ -74,8 +82,7 @@ pub(super) async fn at_once(
 /// A batch that may hold rejections, after it was compared with what is stored since `since`.
 pub(super) async fn compared(
     link: &mut Link,
-    key: HeaderKey,
-    first_seq: i64,
+    target: Target<'_>,
     entries: &[Entry],
     ids: &Ids<'_>,
     since: OffsetDateTime,
@@ -114,7 +121,7 @@ pub(super) async fn compared(
             Verdict::Duplicate => parts.duplicates += 1,
         }
     }
-    in_a_transaction(link, key, first_seq, &parts).await
+    in_a_transaction(link, target, &parts).await
 }
 
 /// The event with a flag: its header could otherwise be used to hide it.
@@ -138,8 +145,7 @@ struct Parts<'a> {
 /// attempt is still under way it waits for it.
 async fn in_a_transaction(
     link: &mut Link,
-    key: HeaderKey,
-    first_seq: i64,
+    target: Target<'_>,
     parts: &Parts<'_>,
 ) -> Result<Outcome, Fault> {
     let Parts { rows, rejections, replays, duplicates } = parts;
@@ -152,15 +158,15 @@ async fn in_a_transaction(
     };
     let patience = link.patience;
     let copied = rows.are_copied(link);
+    let header = Header::new(target, commit, rows);
     let mut transaction = answered(patience, link.connection.begin()).await?;
-    let header = insert_header(&mut transaction, key, first_seq, &commit, rows);
-    if !answered(patience, header).await? {
+    if !answered(patience, insert_header(&mut transaction, &header)).await? {
         answered(patience, transaction.rollback()).await?;
-        let before = committed_before(&mut link.connection, key);
-        return Ok(Outcome::Committed(answered(patience, before).await?));
+        let before = committed_before(&mut link.connection, target.key);
+        return Ok(Outcome::Before(answered(patience, before).await?));
     }
     if rows.len() > 0 {
-        match answered(patience, rows.insert(&mut transaction, first_seq, copied)).await {
+        match answered(patience, rows.insert(&mut transaction, target.first_seq, copied)).await {
             Ok(()) => {}
             Err(error) if copied && is_unsupported(&error) => {
                 answered(patience, transaction.rollback()).await?;
@@ -176,14 +182,14 @@ async fn in_a_transaction(
         }
     }
     if rejections.len() > 0 {
-        answered(patience, rejections.insert(key).execute(&mut *transaction)).await?;
+        answered(patience, rejections.insert(target.key).execute(&mut *transaction)).await?;
     }
     if replays.len() > 0 {
-        answered(patience, replays.insert(key).execute(&mut *transaction)).await?;
+        answered(patience, replays.insert(target.key).execute(&mut *transaction)).await?;
     }
     // A trigger or a constraint of the user's own may be deferred to this.
     answered(patience, transaction.commit()).await.map_err(Fault::of_rows)?;
-    Ok(Outcome::Committed(commit))
+    Ok(Outcome::Committed(commit, header.hash()))
 }
 
 /// Appends a batch of one event and one rejection, and `unstored` beside them, and takes it back, to find out whether it
@@ -192,6 +198,7 @@ async fn in_a_transaction(
 /// A row that is refused is no fault here: that is about events, and will be settled with them.
 pub(super) async fn rehearse(
     link: &mut Link,
+    ledger: Option<&Ledger>,
     lane: Uuid,
     at: OffsetDateTime,
     unstored: &[Entry],
@@ -219,12 +226,13 @@ pub(super) async fn rehearse(
     }
     rows.all_received_at(at);
     let commit = Commit { events: 1, rejections: 1, ..Commit::EMPTY };
-    let key = HeaderKey { lane, number: 0 };
+    let key = HeaderKey { lane, number: 0, previous: BEGIN };
 
     let patience = link.patience;
     let copied = rows.are_copied(link);
+    let header = Header::new(Target { ledger, key, first_seq: 0 }, commit, &rows);
     let mut transaction = answered(patience, link.connection.begin()).await?;
-    answered(patience, insert_header(&mut transaction, key, 0, &commit, &rows)).await?;
+    answered(patience, insert_header(&mut transaction, &header)).await?;
     let rejected = rejections.insert(key).execute(&mut *transaction);
     answered(patience, rejected).await?;
     answered(patience, replayed::rehearse(&mut transaction, key)).await?;
@@ -232,7 +240,7 @@ pub(super) async fn rehearse(
     if copied && inserted.as_ref().is_err_and(is_unsupported) {
         answered(patience, transaction.rollback()).await?;
         link.copies = false;
-        return Box::pin(rehearse(link, lane, at, unstored)).await;
+        return Box::pin(rehearse(link, ledger, lane, at, unstored)).await;
     }
     let fault = inserted.err().map(Fault::of_rows).filter(|fault| fault.kind != Kind::Refused);
     match fault {
@@ -244,31 +252,14 @@ pub(super) async fn rehearse(
 /// False where this header is there already: the same batch was committed by an earlier attempt.
 async fn insert_header(
     transaction: &mut Transaction<'_, Postgres>,
-    key: HeaderKey,
-    first_seq: i64,
-    commit: &Commit,
-    rows: &Rows<'_>,
+    header: &Header,
 ) -> Result<bool, sqlx::Error> {
-    let (received_from, received_to) = rows.received();
-    let inserted = sqlx::query(
-        "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, body_bytes,
-             received_from, received_to, replays)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    let statement = sqlx::query(concat!(
+        insert_header!(),
+        "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (lane, number) do nothing",
-    )
-    .bind(key.lane)
-    .bind(key.number)
-    .bind((commit.events > 0).then_some(first_seq))
-    .bind(count(commit.events))
-    .bind(count(commit.conflicts))
-    .bind(count(commit.duplicates))
-    .bind(count(commit.rejections))
-    .bind(rows.body_bytes())
-    .bind(received_from)
-    .bind(received_to)
-    .bind(count(commit.replays))
-    .execute(&mut **transaction)
-    .await?;
+    ));
+    let inserted = header.bind(statement).execute(&mut **transaction).await?;
     Ok(inserted.rows_affected() == 1)
 }
 
@@ -314,8 +305,4 @@ fn is_known(error: &sqlx::Error) -> bool {
 fn is_unsupported(error: &sqlx::Error) -> bool {
     let sqlx::Error::Database(answer) = error else { return false };
     answer.code().as_deref() == Some("0A000")
-}
-
-fn count(of: usize) -> i32 {
-    i32::try_from(of).unwrap_or(i32::MAX)
 }

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::event::{Delivery, Event, Rejection};
+use crate::{
+    event::{Delivery, Event, Rejection},
+    ledger::Hash,
+};
 
 /// What a transaction does with one delivery.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +49,8 @@ pub struct Batch {
 pub(super) struct HeaderKey {
     pub lane: Uuid,
     pub number: i64,
+    /// The hash of the header before it in the lane.
+    pub previous: Hash,
 }
 
 impl Batch {

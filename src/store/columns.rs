@@ -2,13 +2,12 @@
 //!
 //! One statement with arrays takes one round trip, whatever the number of rows.
 
-use std::borrow::Cow;
-
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{dedupe::ContentDigest, rows::Row};
+use super::dedupe::ContentDigest;
+use crate::ledger::EventRow;
 
 /// Inserts the rows bound by [`Columns::bind`]: `$1` is the first row's seq, `$2` … `$18` are the columns.
 ///
@@ -43,18 +42,18 @@ pub(super) struct Columns<'a> {
     event_key: Vec<Option<&'a str>>,
     event_type: Vec<Option<&'a str>>,
     source: Vec<Option<&'a str>>,
-    exchange: Vec<Cow<'a, str>>,
-    routing_key: Vec<Cow<'a, str>>,
+    exchange: Vec<&'a str>,
+    routing_key: Vec<&'a str>,
     correlation_ids: Vec<String>,
     defects: Vec<Option<String>>,
-    properties: Vec<String>,
+    properties: Vec<&'a str>,
     payload: Vec<Option<&'a str>>,
     body: Vec<Option<&'a [u8]>>,
     conflict_digest: Vec<Option<ContentDigest>>,
 }
 
 impl<'a> Columns<'a> {
-    pub fn of(rows: impl Iterator<Item = Row<'a>>) -> Columns<'a> {
+    pub fn of(rows: impl Iterator<Item = &'a EventRow<'a>>) -> Columns<'a> {
         let mut columns = Columns::default();
         for row in rows {
             columns.push(row);
@@ -62,7 +61,7 @@ impl<'a> Columns<'a> {
         columns
     }
 
-    fn push(&mut self, row: Row<'a>) {
+    fn push(&mut self, row: &'a EventRow<'a>) {
         self.received_at.push(row.received_at);
         self.event_time.push(row.event_time);
         self.event_id.push(row.event_id);
@@ -72,11 +71,12 @@ impl<'a> Columns<'a> {
         self.event_key.push(row.event_key);
         self.event_type.push(row.event_type);
         self.source.push(row.source);
-        self.exchange.push(row.exchange);
-        self.routing_key.push(row.routing_key);
+        self.exchange.push(&row.exchange);
+        self.routing_key.push(&row.routing_key);
         self.correlation_ids.push(array_literal(row.correlation_ids.iter().map(String::as_str)));
-        self.defects.push(row.defects.map(|defects| array_literal(defects.into_iter())));
-        self.properties.push(row.properties);
+        self.defects
+            .push(row.defects.as_ref().map(|defects| array_literal(defects.iter().copied())));
+        self.properties.push(&row.properties);
         self.payload.push(row.payload);
         self.body.push(row.body);
         self.conflict_digest.push(row.conflict_digest);

@@ -40,7 +40,13 @@ pub struct Settings {
     pub redelivered_within: Duration,
     /// How many bytes of a rejected body are kept, from its start.
     pub rejected_body: usize,
+    /// What the ledger adds to what is stored; none where it is off.
+    pub ledger: Option<Ledger>,
 }
+
+/// What the ledger adds to what is stored.
+#[derive(Debug, Clone, Default)]
+pub struct Ledger {}
 
 /// How a database is connected to.
 #[derive(Debug, Clone)]

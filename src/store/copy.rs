@@ -2,7 +2,7 @@
 
 use sqlx::{Encode, PgConnection, Postgres, error::BoxDynError, postgres::PgArgumentBuffer};
 
-use super::rows::Row;
+use crate::ledger::EventRow;
 
 const COPY: &str =
     "copy audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_key, event_type,
@@ -24,13 +24,13 @@ const CHUNK: usize = 128 << 10;
 pub(super) async fn copy(
     connection: &mut PgConnection,
     first_seq: i64,
-    rows: impl Iterator<Item = Row<'_>>,
+    rows: &[EventRow<'_>],
 ) -> Result<(), sqlx::Error> {
     let mut copy = connection.copy_in_raw(COPY).await?;
     let mut chunk = Chunk::default();
     chunk.0.extend_from_slice(HEADER);
     for (seq, row) in (first_seq..).zip(rows) {
-        if let Err(error) = chunk.row(seq, &row) {
+        if let Err(error) = chunk.row(seq, row) {
             copy.abort("a row cannot be encoded").await?;
             return Err(sqlx::Error::Encode(error));
         }
@@ -48,7 +48,7 @@ pub(super) async fn copy(
 struct Chunk(PgArgumentBuffer);
 
 impl Chunk {
-    fn row(&mut self, seq: i64, row: &Row<'_>) -> Result<(), BoxDynError> {
+    fn row(&mut self, seq: i64, row: &EventRow<'_>) -> Result<(), BoxDynError> {
         self.0.extend_from_slice(&COLUMNS.to_be_bytes());
         self.field(seq)?;
         self.field(row.received_at)?;

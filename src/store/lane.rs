@@ -9,6 +9,7 @@ use super::{
     link::{Link, answered},
     partitions::{self, Found, Plan},
 };
+use crate::ledger::{BEGIN, Hash};
 
 #[derive(Debug)]
 pub(super) struct Lane {
@@ -16,6 +17,8 @@ pub(super) struct Lane {
     pub id: Uuid,
     /// The number of the next batch; batches of a lane are numbered from 1 without gaps.
     pub number: i64,
+    /// The hash of its last header, which the next one names.
+    pub previous: Hash,
     span: Option<Span>,
     plan: Plan,
     /// What is logged of this connection. It outlives sessions with the broker, and is not part of one.
@@ -32,7 +35,7 @@ impl Lane {
         let log = error_span!(parent: None, "postgres", lane = %id);
         info!(parent: &log, "connected to PostgreSQL");
         let plan = settings.plan();
-        Ok(Lane { link, id, number: 1, span: None, plan, log })
+        Ok(Lane { link, id, number: 1, previous: BEGIN, span: None, plan, log })
     }
 
     /// The partition that holds `at`. Entering one also makes those that follow it.

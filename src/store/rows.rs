@@ -3,14 +3,15 @@
 //! Few rows go in as arrays, one a column, in a statement of one round trip. Many are copied, which takes four more trips
 //! and a third less of the server's work: it forms tuples at once, and fills and logs a page at a time.
 
-use std::borrow::Cow;
-
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{columns::Columns, copy, dedupe::ContentDigest, link::Link};
-use crate::event::{BodyForm, Event, EventId, column_text};
+use crate::{
+    event::{BodyForm, Event, EventId, column_text},
+    ledger::EventRow,
+};
 
 /// From so many rows, or bytes, on they are copied; below, the additional trips cost more than copying saves.
 const MANY: usize = 100;
@@ -19,31 +20,9 @@ const MUCH: usize = 256 << 10;
 /// The rows of one batch.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
-    rows: Vec<(&'a Event, Option<ContentDigest>)>,
-    received_at: Option<OffsetDateTime>,
+    rows: Vec<EventRow<'a>>,
     conflicts: usize,
     body_bytes: usize,
-}
-
-/// The columns of one row, as `audit.events` names them; `seq` aside.
-pub(super) struct Row<'a> {
-    pub received_at: OffsetDateTime,
-    pub event_time: Option<OffsetDateTime>,
-    pub event_id: Option<Uuid>,
-    pub redelivered: bool,
-    pub conflict: bool,
-    pub malformed: bool,
-    pub event_key: Option<&'a str>,
-    pub event_type: Option<&'a str>,
-    pub source: Option<&'a str>,
-    pub exchange: Cow<'a, str>,
-    pub routing_key: Cow<'a, str>,
-    pub correlation_ids: &'a [String],
-    pub defects: Option<Vec<&'static str>>,
-    pub properties: String,
-    pub payload: Option<&'a str>,
-    pub body: Option<&'a [u8]>,
-    pub conflict_digest: Option<ContentDigest>,
 }
 
 impl<'a> Rows<'a> {
@@ -51,12 +30,14 @@ impl<'a> Rows<'a> {
     pub fn push(&mut self, event: &'a Event, conflict: Option<ContentDigest>) {
         self.conflicts += usize::from(conflict.is_some());
         self.body_bytes += event.delivery.body.len();
-        self.rows.push((event, conflict));
+        self.rows.push(row(event, conflict));
     }
 
     /// Has all of them received at that time, as the partition of another time may not be there.
     pub fn all_received_at(&mut self, at: OffsetDateTime) {
-        self.received_at = Some(at);
+        for row in &mut self.rows {
+            row.received_at = at;
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -75,11 +56,7 @@ impl<'a> Rows<'a> {
 
     /// When the first and the last of them were received; none where there are none.
     pub fn received(&self) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
-        let times = || {
-            self.rows
-                .iter()
-                .map(|(event, _)| self.received_at.unwrap_or(event.delivery.received_at))
-        };
+        let times = || self.rows.iter().map(|row| row.received_at);
         (times().min(), times().max())
     }
 
@@ -96,22 +73,17 @@ impl<'a> Rows<'a> {
         copied: bool,
     ) -> Result<(), sqlx::Error> {
         if copied {
-            return copy::copy(connection, first_seq, self.iter()).await;
+            return copy::copy(connection, first_seq, &self.rows).await;
         }
         Columns::of(self.iter()).insert(first_seq).execute(connection).await.map(drop)
     }
 
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Row<'a>> {
-        let received_at = self.received_at;
-        self.rows.iter().map(move |(event, conflict)| row(event, *conflict, received_at))
+    pub fn iter(&self) -> std::slice::Iter<'_, EventRow<'a>> {
+        self.rows.iter()
     }
 }
 
-fn row<'a>(
-    event: &'a Event,
-    conflict: Option<ContentDigest>,
-    received_at: Option<OffsetDateTime>,
-) -> Row<'a> {
+fn row(event: &Event, conflict: Option<ContentDigest>) -> EventRow<'_> {
     let delivery = &event.delivery;
     let (event_id, event_key) = id_columns(event);
     // Bytes that are not UTF-8 never come with BodyForm::Json; if they did, they would still be kept, as bytes.
@@ -120,8 +92,8 @@ fn row<'a>(
         BodyForm::Bytes => None,
     };
     let defects = || event.defects.iter().map(|defect| defect.as_str()).collect();
-    Row {
-        received_at: received_at.unwrap_or(delivery.received_at),
+    EventRow {
+        received_at: delivery.received_at,
         event_time: event.event_time,
         event_id,
         redelivered: delivery.redelivered,

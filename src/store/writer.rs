@@ -6,14 +6,17 @@ use time::OffsetDateTime;
 
 use super::{
     Append, Batch, Commit, Entry, Fault, Kind, Settings, Span,
-    append::{self, Outcome},
+    append::{self, Outcome, Target},
     batch::HeaderKey,
     dedupe::{self, Ids},
     lane::Lane,
     numbers::Numbers,
     replayed,
 };
-use crate::event::{Delivery, now};
+use crate::{
+    event::{Delivery, now},
+    ledger::BEGIN,
+};
 
 /// How long before the last commit of an earlier session a redelivered event may have been received, at least.
 const LEAST_REDELIVERY_SLACK: Duration = Duration::from_secs(60 * 60);
@@ -71,11 +74,12 @@ impl Writer {
     async fn rehearse(&mut self, at: OffsetDateTime, unstored: &[Entry]) -> Result<(), Fault> {
         self.guarded(async |writer| {
             let horizon = writer.horizon().await?;
+            let ledger = writer.settings.ledger.clone();
             let lane = writer.lane().await?;
             let span = lane.partition(at).await?;
             let since = span.previous.min(horizon);
             dedupe::compare(&mut lane.link, unstored, &Ids::of(unstored), since, |_| false).await?;
-            append::rehearse(&mut lane.link, lane.id, at, unstored).await
+            append::rehearse(&mut lane.link, ledger.as_ref(), lane.id, at, unstored).await
         })
         .await
     }
@@ -152,8 +156,11 @@ impl Writer {
         let before = batch.in_doubt;
         let rejected_body = self.settings.rejected_body;
         let first_seq = self.numbered(batch).await?;
+        let ledger = self.settings.ledger.clone();
         let lane = self.lane().await?;
-        let key = before.unwrap_or(HeaderKey { lane: lane.id, number: lane.number });
+        let Lane { id, number, previous, .. } = *lane;
+        let key = before.unwrap_or(HeaderKey { lane: id, number, previous });
+        let target = Target { ledger: ledger.as_ref(), key, first_seq };
 
         let events_only = batch.entries().iter().all(|entry| matches!(entry, Entry::Event(_)));
         let looks_first = before.is_some()
@@ -171,7 +178,7 @@ impl Writer {
         let link = &mut lane.link;
         let mut outcome = Outcome::Known;
         if !looks_first {
-            outcome = append::at_once(link, key, first_seq, batch.entries()).await?;
+            outcome = append::at_once(link, target, batch.entries()).await?;
         }
         let since = elsewhere.unwrap_or(span.from);
         if matches!(outcome, Outcome::Known) {
@@ -181,12 +188,24 @@ impl Writer {
             while matches!(outcome, Outcome::Known) && comparisons < COMPARISONS {
                 comparisons += 1;
                 outcome =
-                    append::compared(link, key, first_seq, entries, &ids, since, rejected_body)
-                        .await?;
+                    append::compared(link, target, entries, &ids, since, rejected_body).await?;
             }
         }
         let commit = match outcome {
-            Outcome::Committed(commit) => commit,
+            Outcome::Committed(commit, hash) => {
+                if key.lane == id {
+                    lane.number = key.number + 1;
+                    lane.previous = hash.unwrap_or(BEGIN);
+                }
+                commit
+            }
+            Outcome::Before(commit) => {
+                // What that header was is not known here, and the next one would have to name it.
+                if key.lane == id {
+                    self.lane = None;
+                }
+                commit
+            }
             Outcome::Failed(fault) => {
                 if fault.is_definite() {
                     batch.in_doubt = None;
@@ -198,9 +217,6 @@ impl Writer {
             }
         };
         batch.in_doubt = None;
-        if key.lane == lane.id {
-            lane.number = key.number + 1;
-        }
         Ok(commit)
     }
 

@@ -25,6 +25,7 @@ fn writer(scene: &Scene) -> Result<Writer> {
         partitions_ahead: 1,
         dedupe_overlap: long,
         redelivered_within: long,
+        ledger: None,
         rejected_body: 0,
     }))
 }

@@ -28,6 +28,7 @@ fn settings(bed: &Bed, scene: &Scene, name: &str) -> Result<Settings> {
         partitions_ahead: 1,
         dedupe_overlap: Duration::ZERO,
         redelivered_within: Duration::from_secs(60),
+        ledger: None,
         rejected_body: 100,
     })
 }

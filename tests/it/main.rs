@@ -33,6 +33,7 @@ mod faults_sorted;
 mod half_open;
 mod kills;
 mod leader_moves;
+mod ledger;
 mod logs;
 mod logs_without_room;
 mod long_outages;

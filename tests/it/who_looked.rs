@@ -15,6 +15,7 @@ fn settings(url: &str) -> Result<store::Settings> {
         partitions_ahead: 1,
         dedupe_overlap: Duration::ZERO,
         redelivered_within: Duration::ZERO,
+        ledger: None,
         rejected_body: 0,
     })
 }

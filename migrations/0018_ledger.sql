@@ -1,0 +1,157 @@
+-- The ledger: what makes any later change of the history detectable from a few hundred bytes that are kept elsewhere.
+-- docs/ledger.md has the formats.
+
+alter table audit.batches
+    add column previous  bytea,
+    add column leaves    bytea,
+    add column salts     bytea,
+    add column signature bytea,
+    add column key_id    bigint,
+    -- Hashes cannot be compressed.
+    alter column leaves set storage external,
+    alter column salts set storage external;
+comment on column audit.batches.previous is 'Hash of the header before it in its lane; null where the ledger was off.';
+comment on column audit.batches.leaves is 'Leaf hashes of its events in order of seq, 32 bytes each; null where the ledger was off.';
+comment on column audit.batches.salts is 'Salts of its events in order of seq, 16 bytes each. What is erased loses its salt: the only value of this table that ever changes.';
+comment on column audit.batches.signature is 'Ed25519 signature of its header; null without ledger.key_file.';
+comment on column audit.batches.key_id is 'Which key signed it: its key id, as in signed notes.';
+
+-- What changes the ledger itself, or what is lawfully gone: erasures, dropped partitions, new keys, new epochs. Each is in the
+-- tree. They stand in one order with the batches.
+create table audit.acts (
+    id       uuid        primary key,
+    at       timestamptz not null,
+    kind     text        not null,
+    details  json        not null,
+    position bigint      not null default audit.position()
+);
+create index acts_position on audit.acts (position);
+comment on table audit.acts is 'What was done to the history on purpose, each sealed like a batch. Rows are written once, never updated.';
+comment on column audit.acts.id is 'A uuid of version 7.';
+comment on column audit.acts.at is 'When, by the database''s clock.';
+comment on column audit.acts.kind is 'epoch, key, expired or erased; docs/ledger.md says what each holds.';
+comment on column audit.acts.details is 'What exactly, by whom and why, as it is sealed.';
+comment on column audit.acts.position is 'Its place among the batches; see audit.batches.position.';
+
+-- Writers lock audit.batches before their transaction has a number: this is what the order rests on.
+create function audit.act(kind text, details json) returns uuid
+language plpgsql volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    id constant uuid := gen_random_uuid();
+begin
+    lock table audit.batches in row exclusive mode;
+    insert into audit.acts (id, at, kind, details) values (id, clock_timestamp(), act.kind, act.details);
+    return id;
+end
+$$;
+revoke all on function audit.act(text, json) from public;
+comment on function audit.act(text, json) is 'Puts an act on record, as a part of the transaction that does it.';
+
+-- An epoch has one tree. A new one is begun by an operator, after the database has lost what was sealed.
+create table audit.epochs (
+    epoch         integer     primary key,
+    position_from bigint      not null,
+    began_at      timestamptz not null default clock_timestamp()
+);
+comment on table audit.epochs is 'Trees of the ledger, one after the other.';
+comment on column audit.epochs.epoch is 'From 1 on.';
+comment on column audit.epochs.position_from is 'Batches and acts from this position on are in its tree.';
+comment on column audit.epochs.began_at is 'When it was begun.';
+-- What was stored before is not in the ledger. Nobody stores anything at this moment: the table has been altered.
+insert into audit.epochs (epoch, position_from) values (1, audit.position());
+
+create table audit.seals (
+    epoch         integer     not null references audit.epochs,
+    number        bigint      not null,
+    tree_from     bigint      not null,
+    tree_size     bigint      not null,
+    position_from bigint      not null,
+    position_to   bigint      not null,
+    acts          integer     not null,
+    batches       integer     not null,
+    root          bytea       not null,
+    edge          bytea       not null,
+    sealed_at     timestamptz not null default clock_timestamp(),
+    primary key (epoch, number)
+);
+create unique index seals_tree_size on audit.seals (epoch, tree_size);
+comment on table audit.seals is 'What was appended to the tree at once. Rows are written once, never updated.';
+comment on column audit.seals.epoch is 'The tree.';
+comment on column audit.seals.number is 'From 1 on in each tree, without gaps.';
+comment on column audit.seals.tree_from is 'Leaves of the tree before.';
+comment on column audit.seals.tree_size is 'Leaves of the tree with it.';
+comment on column audit.seals.position_from is 'Its batches and acts are those from this position on …';
+comment on column audit.seals.position_to is '… and before this one.';
+comment on column audit.seals.acts is 'How many acts those are.';
+comment on column audit.seals.batches is 'How many batches those are.';
+comment on column audit.seals.root is 'RFC 6962 root of the tree with it.';
+comment on column audit.seals.edge is 'Hashes of the complete subtrees at the tree''s right edge, the largest first: what it takes to append to it.';
+comment on column audit.seals.sealed_at is 'When, by the database''s clock.';
+
+create table audit.nodes (
+    epoch integer  not null,
+    level smallint not null,
+    index bigint   not null,
+    hash  bytea    not null,
+    primary key (epoch, level, index)
+);
+comment on table audit.nodes is 'Inner nodes of the tree, of 256^level leaves each: what proofs are made from. Leaves are in audit.batches.';
+comment on column audit.nodes.epoch is 'The tree.';
+comment on column audit.nodes.level is 'From 1 on; as the levels of tlog-tiles.';
+comment on column audit.nodes.index is 'Its place in its level, from 0 on.';
+comment on column audit.nodes.hash is 'RFC 6962 hash of its leaves.';
+
+create table audit.checkpoints (
+    epoch     integer     not null,
+    tree_size bigint      not null,
+    key_id    bigint      not null,
+    note      text        not null,
+    signed_at timestamptz not null default clock_timestamp(),
+    primary key (epoch, tree_size, key_id)
+);
+comment on table audit.checkpoints is 'Signed statements of the tree''s root: C2SP tlog-checkpoints. Those that count are kept elsewhere.';
+comment on column audit.checkpoints.epoch is 'The tree.';
+comment on column audit.checkpoints.tree_size is 'How many leaves it speaks of.';
+comment on column audit.checkpoints.key_id is 'Which key signed it.';
+comment on column audit.checkpoints.note is 'The signed note.';
+comment on column audit.checkpoints.signed_at is 'When, by the database''s clock.';
+
+-- For whoever may record events, so that no role that records needs another right than before.
+create function audit.seal(epoch integer, number bigint, tree_from bigint, tree_size bigint, position_from bigint, position_to bigint,
+                           acts integer, batches integer, root bytea, edge bytea, levels smallint[], indexes bigint[], hashes bytea[])
+returns void
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not has_table_privilege(session_user, 'audit.events', 'insert') then
+        raise exception 'permission denied for audit.seals' using errcode = 'insufficient_privilege';
+    end if;
+    insert into audit.seals (epoch, number, tree_from, tree_size, position_from, position_to, acts, batches, root, edge)
+    values (seal.epoch, seal.number, seal.tree_from, seal.tree_size, seal.position_from, seal.position_to, seal.acts, seal.batches,
+            seal.root, seal.edge);
+    insert into audit.nodes (epoch, level, index, hash)
+    select seal.epoch, n.level, n.index, n.hash from unnest(levels, indexes, hashes) as n (level, index, hash);
+end
+$$;
+comment on function audit.seal(integer, bigint, bigint, bigint, bigint, bigint, integer, integer, bytea, bytea, smallint[], bigint[], bytea[])
+    is 'Puts a seal on record, with the nodes that are full by it. For roles that may insert into audit.events.';
+
+create function audit.sign_checkpoint(epoch integer, tree_size bigint, key_id bigint, note text) returns void
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not has_table_privilege(session_user, 'audit.events', 'insert') then
+        raise exception 'permission denied for audit.checkpoints' using errcode = 'insufficient_privilege';
+    end if;
+    insert into audit.checkpoints (epoch, tree_size, key_id, note)
+    values (sign_checkpoint.epoch, sign_checkpoint.tree_size, sign_checkpoint.key_id, sign_checkpoint.note)
+    on conflict do nothing;
+end
+$$;
+comment on function audit.sign_checkpoint(integer, bigint, bigint, text) is 'Keeps a signed checkpoint. For roles that may insert into audit.events.';

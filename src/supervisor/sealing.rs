@@ -1,0 +1,105 @@
+//! Sealing, beside the sessions: what was committed is appended to the ledger's tree.
+//!
+//! Recording does not depend on it: what is committed while nobody seals is sealed later, by whichever daemon comes first.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::board::Board;
+use crate::store::{self, Fault, Kind, SealLog, Sealing};
+
+/// How long the last seal may take, when all else has ended.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Seals for the daemon's life.
+pub(super) struct Sealer<'a> {
+    store: &'a store::Settings,
+    every: Duration,
+    log: Option<SealLog>,
+    /// What was said last to be in the way.
+    said: Option<String>,
+}
+
+impl<'a> Sealer<'a> {
+    pub fn new(store: &'a store::Settings, every: Duration) -> Sealer<'a> {
+        Sealer { store, every, log: None, said: None }
+    }
+
+    /// Runs from when the schema is there until the run ends, and then seals once more, unless that has to be at once.
+    pub async fn seal_all(mut self, board: &Board, hard: &CancellationToken) {
+        let mut began = false;
+        let sealing = async {
+            board.coverage().writable().await;
+            began = true;
+            loop {
+                self.round().await;
+                tokio::time::sleep(self.every).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = board.coverage().ended() => {}
+            () = sealing => {}
+        }
+        if !began {
+            return;
+        }
+        // A round that was cut off has left its connection in the middle of something.
+        self.log = None;
+        let last = hard.run_until_cancelled(tokio::time::timeout(LAST, self.round())).await;
+        if !matches!(last, Some(Ok(()))) {
+            debug!("the last batches are not sealed yet; whoever seals next will do it");
+        }
+        if let Some(log) = self.log.take() {
+            log.close().await;
+        }
+    }
+
+    async fn round(&mut self) {
+        match self.seal().await {
+            Ok(()) => {
+                if self.said.take().is_some() {
+                    info!("batches are sealed again");
+                }
+            }
+            Err(fault) => {
+                self.log = None;
+                self.say(&fault);
+            }
+        }
+    }
+
+    /// Seals until nothing is left.
+    async fn seal(&mut self) -> Result<(), Fault> {
+        loop {
+            let log = match &mut self.log {
+                Some(log) => log,
+                none => none.insert(SealLog::open(self.store).await?),
+            };
+            match log.seal().await? {
+                Sealing::Sealed(seal) => {
+                    debug!(seal.number, seal.epoch, seal.size, seal.batches, seal.acts, "sealed");
+                    if !seal.more {
+                        return Ok(());
+                    }
+                }
+                Sealing::Nothing | Sealing::Busy => return Ok(()),
+            }
+        }
+    }
+
+    fn say(&mut self, fault: &Fault) {
+        // The writer says it.
+        if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() {
+            debug!(cause = %fault, "nothing can be sealed now");
+            return;
+        }
+        let said = fault.to_string();
+        if self.said.as_ref() != Some(&said) {
+            warn!(cause = %fault, "batches are recorded and not sealed");
+            self.said = Some(said);
+        }
+    }
+}
