@@ -19,35 +19,53 @@ comment on column audit.batches.key_id is 'Which key signed it: its key id, as i
 -- What changes the ledger itself, or what is lawfully gone: erasures, dropped partitions, new keys, new epochs. Each is in the
 -- tree. They stand in one order with the batches.
 create table audit.acts (
-    id       uuid        primary key,
-    at       timestamptz not null,
-    kind     text        not null,
-    details  json        not null,
-    position bigint      not null default audit.position()
+    id        uuid        primary key,
+    at        timestamptz not null,
+    kind      text        not null,
+    details   json        not null,
+    signature bytea,
+    key_id    bigint,
+    position  bigint      not null default audit.position()
 );
 create index acts_position on audit.acts (position);
 comment on table audit.acts is 'What was done to the history on purpose, each sealed like a batch. Rows are written once, never updated.';
 comment on column audit.acts.id is 'A uuid of version 7.';
-comment on column audit.acts.at is 'When, by the database''s clock.';
+comment on column audit.acts.at is 'When, by the clock of whoever did it.';
 comment on column audit.acts.kind is 'epoch, key, expired or erased; docs/ledger.md says what each holds.';
 comment on column audit.acts.details is 'What exactly, by whom and why, as it is sealed.';
+comment on column audit.acts.signature is 'Ed25519 signature of it; null without ledger.key_file.';
+comment on column audit.acts.key_id is 'Which key signed it: its key id, as in signed notes.';
 comment on column audit.acts.position is 'Its place among the batches; see audit.batches.position.';
 
 -- Writers lock audit.batches before their transaction has a number: this is what the order rests on.
-create function audit.act(kind text, details json) returns uuid
+create function audit.act(id uuid, at timestamptz, kind text, details json, signature bytea, key_id bigint) returns void
 language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    id constant uuid := gen_random_uuid();
 begin
     lock table audit.batches in row exclusive mode;
-    insert into audit.acts (id, at, kind, details) values (id, clock_timestamp(), act.kind, act.details);
-    return id;
+    insert into audit.acts (id, at, kind, details, signature, key_id)
+    values (act.id, act.at, act.kind, act.details, act.signature, act.key_id);
 end
 $$;
-revoke all on function audit.act(text, json) from public;
-comment on function audit.act(text, json) is 'Puts an act on record, as a part of the transaction that does it.';
+revoke all on function audit.act(uuid, timestamptz, text, json, bytea, bigint) from public;
+comment on function audit.act(uuid, timestamptz, text, json, bytea, bigint) is 'Puts an act on record, as a part of the transaction that does it.';
+
+-- For whoever may record events, so that no role that records needs another right than before.
+create function audit.announce_expiry(id uuid, at timestamptz, details json, signature bytea, key_id bigint) returns void
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not has_table_privilege(session_user, 'audit.events', 'insert') then
+        raise exception 'permission denied for audit.acts' using errcode = 'insufficient_privilege';
+    end if;
+    perform audit.act(announce_expiry.id, announce_expiry.at, 'expired', announce_expiry.details, announce_expiry.signature,
+                      announce_expiry.key_id);
+end
+$$;
+comment on function audit.announce_expiry(uuid, timestamptz, json, bytea, bigint) is 'Puts on record that a partition is to be dropped. For roles that may insert into audit.events.';
 
 -- An epoch has one tree. A new one is begun by an operator, after the database has lost what was sealed.
 create table audit.epochs (
@@ -155,3 +173,152 @@ begin
 end
 $$;
 comment on function audit.sign_checkpoint(integer, bigint, bigint, text) is 'Keeps a signed checkpoint. For roles that may insert into audit.events.';
+
+-- Where the ledger is on, it says of a partition that it goes before it goes.
+create function audit.is_announced(partition text, from_at timestamptz, to_at timestamptz) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return (select bool_or(a.position < (select max(s.position_to) from audit.seals s))
+          from audit.acts a
+         where a.kind = 'expired' and a.details ->> 'partition' = is_announced.partition
+           and (a.details ->> 'from')::timestamptz = is_announced.from_at and (a.details ->> 'to')::timestamptz = is_announced.to_at);
+comment on function audit.is_announced(text, timestamptz, timestamptz) is 'Whether it is sealed that this partition is to be dropped; null where nobody has put it on record.';
+create index acts_expired on audit.acts ((details ->> 'partition')) where kind = 'expired';
+
+-- The same as before, but for what the ledger has to say first, where it is on in the session that asks.
+create or replace function audit.expire(keep interval, daemon_at timestamptz,
+                             out outcome text, out partition text, out from_at timestamptz, out to_at timestamptz,
+                             out number bigint, out bytes bigint, out at timestamptz)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience constant text := '100ms';
+    attempts constant integer := 30;
+    pause    constant double precision := 0.5;
+    cutoff   timestamptz;
+    looked   timestamptz;
+    steady   timestamptz;
+    old      record;
+    recent   timestamptz;
+    late     boolean;
+    announced boolean;
+    held     record := null;
+begin
+    if keep is null or keep < interval '1 hour' then
+        raise exception 'audit.expire: keep is %, allowed is one hour and more', keep using errcode = 'invalid_parameter_value';
+    end if;
+    if not pg_try_advisory_xact_lock(hashtextextended('audit.expire', 0)) then
+        outcome := 'busy';
+        return;
+    end if;
+    if abs(extract(epoch from daemon_at - now())) > 3600 then
+        outcome := 'clocks-differ';
+        at := now();
+        return;
+    end if;
+
+    select c.looked_at, c.steady_since into looked, steady from audit.retention_clock c;
+    if not found then
+        steady := '-infinity';
+    elsif now() not between looked - interval '1 day' and looked + interval '1 day' then
+        steady := now();
+    end if;
+    insert into audit.retention_clock (looked_at, steady_since) values (now(), steady)
+        on conflict (one) do update set looked_at = excluded.looked_at, steady_since = excluded.steady_since;
+    if steady > now() - interval '1 day' then
+        outcome := 'clock-jumped';
+        at := steady + interval '1 day';
+        return;
+    end if;
+
+    cutoff := now() - keep;
+    for old in select p.name, p.from_at, p.to_at from audit.partitions p
+                where p.to_at <= cutoff and p.from_at < (select max(n.from_at) from audit.partitions n)
+                  and audit.is_attached(p.name)
+                order by p.from_at
+    loop
+        partition := old.name;
+        from_at := old.from_at;
+        to_at := old.to_at;
+        select max(b.committed_at) into recent from audit.batches b
+         where b.committed_at > cutoff and b.received_from < old.to_at and b.received_to >= old.from_at;
+        if recent is not null then
+            -- Named where that is not just the end of the partition's own time.
+            if recent > old.to_at + interval '1 day' and held is null then
+                select old.name, old.from_at, old.to_at, recent as at into held;
+            end if;
+            continue;
+        end if;
+        execute format('select count(*), pg_total_relation_size(%L::regclass) from audit.%I', format('audit.%I', old.name), old.name)
+            into number, bytes;
+        if current_setting('audit.ledger', true) = 'on' then
+            announced := audit.is_announced(old.name, old.from_at, old.to_at);
+            if announced is not true then
+                outcome := case when announced is null then 'due' else 'unsealed' end;
+                return;
+            end if;
+        end if;
+        late := false;
+        for attempt in 1..attempts loop
+            begin
+                perform set_config('lock_timeout', patience, true);
+                perform pg_advisory_xact_lock(hashtextextended('audit.ensure_partition', 0));
+                -- Who was storing into it has committed by now, and nobody begins to.
+                execute format('lock table audit.%I in access exclusive mode', old.name);
+                if exists (select from audit.batches b
+                            where b.committed_at > cutoff and b.received_from < old.to_at and b.received_to >= old.from_at) then
+                    raise exception 'events came into audit.% while they were counted', old.name using errcode = 'AULAT';
+                end if;
+                execute format('alter table audit.events detach partition audit.%I', old.name);
+                execute format('drop table audit.%I', old.name);
+                delete from audit.partitions p where p.name = old.name;
+                insert into audit.expired_partitions (name, from_at, to_at, events, bytes, keep)
+                    values (old.name, old.from_at, old.to_at, number, bytes, keep);
+                outcome := 'dropped';
+                return;
+            exception
+                when lock_not_available then
+                    perform pg_sleep(pause);
+                when sqlstate 'AULAT' then
+                    late := true;
+                    exit;
+            end;
+        end loop;
+        -- The next time it is held.
+        continue when late;
+        outcome := 'locked';
+        return;
+    end loop;
+
+    delete from audit.rejections r
+     where (r.lane, r.number, r.ordinal) in (
+               select o.lane, o.number, o.ordinal
+                 from audit.rejections o join audit.batches b on (b.lane, b.number) = (o.lane, o.number)
+                where o.received_at <= cutoff and b.committed_at <= cutoff
+                limit 10000);
+    get diagnostics number = row_count;
+    if number > 0 then
+        outcome := 'rejections';
+        return;
+    end if;
+    number := audit.expire_replayed(cutoff);
+    if number > 0 then
+        outcome := 'replayed';
+        return;
+    end if;
+    number := audit.expire_chosen(cutoff);
+    if number > 0 then
+        outcome := 'chosen';
+    elsif held is not null then
+        outcome := 'held';
+        partition := held.name;
+        from_at := held.from_at;
+        to_at := held.to_at;
+        at := held.at;
+    else
+        outcome := 'nothing';
+    end if;
+end
+$$;

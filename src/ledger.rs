@@ -15,6 +15,6 @@ mod tree;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use header::{BEGIN, Header, header_hash};
 pub use leaf::{EventRow, Leaves, Salt};
-pub use sealed::{Act, act_hash, batch_hash};
+pub use sealed::{Act, batch_hash};
 pub use subtree::{Subtree, root_of_complete};
 pub use tree::{Frontier, Node, WrongEdge};

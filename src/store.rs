@@ -6,6 +6,7 @@
 //! or retries: pacing belongs to the caller.
 
 mod access;
+mod acts;
 mod append;
 mod batch;
 mod canaries;

@@ -30,14 +30,21 @@ pub struct Act<'a> {
     pub details: &'a str,
 }
 
-/// The leaf hash of an act.
-pub fn act_hash(act: &Act<'_>) -> Hash {
-    let mut data = begun(Kind::Act);
-    data.extend_from_slice(act.id.as_bytes());
-    data.i64(microseconds(act.at));
-    data.text(act.kind);
-    data.text(act.details);
-    leaf_hash(&data)
+impl Act<'_> {
+    /// What is hashed, and signed.
+    pub fn data(&self) -> Vec<u8> {
+        let mut data = begun(Kind::Act);
+        data.extend_from_slice(self.id.as_bytes());
+        data.i64(microseconds(self.at));
+        data.text(self.kind);
+        data.text(self.details);
+        data
+    }
+
+    /// Its leaf hash.
+    pub fn hash(&self) -> Hash {
+        leaf_hash(&self.data())
+    }
 }
 
 fn begun(kind: Kind) -> Vec<u8> {

@@ -87,8 +87,8 @@ impl Header {
             leaves: &leaves,
         }
         .data();
-        let _ = ledger;
-        Entry { hash: header_hash(&data), leaves, salts, signature: None, key_id: None }
+        let (signature, key_id) = ledger.sign(&data);
+        Entry { hash: header_hash(&data), leaves, salts, signature, key_id }
     }
 
     /// Binds the columns of [`insert_header!`], in their order.

@@ -5,15 +5,17 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::postgres::types::PgInterval;
 use time::OffsetDateTime;
 
 use super::{
-    Fault, Mended, Settings,
+    Fault, Ledger, Mended, Settings,
+    acts::Act,
     link::{Link, answered},
     partitions::{self, Plan},
 };
-use crate::event::now;
+use crate::event::{now, rfc3339};
 
 /// How long one step may take. A partition is counted before it is dropped.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -25,6 +27,11 @@ pub enum Expired {
     Nothing,
     /// Another daemon is at it.
     Busy,
+    /// A partition is old enough, and the ledger has yet to seal that it goes.
+    Announced {
+        /// Its table in the schema `audit`.
+        name: String,
+    },
     /// A partition was dropped. There may be more.
     Partition {
         /// Its table in the schema `audit`.
@@ -67,11 +74,23 @@ pub enum Expired {
     },
 }
 
+/// A partition that is to be dropped, as the ledger has it.
+#[derive(Debug, Serialize)]
+struct Due<'a> {
+    partition: &'a str,
+    from: String,
+    to: String,
+    events: i64,
+    bytes: i64,
+    keep_seconds: u64,
+}
+
 /// A connection for one round of upkeep.
 #[derive(Debug)]
 pub struct Upkeep {
     link: Link,
     plan: Plan,
+    ledger: Option<Ledger>,
 }
 
 impl Upkeep {
@@ -83,7 +102,11 @@ impl Upkeep {
         let mut link = Link::open(settings, STEP_TIMEOUT).await?;
         // Writers wait for whoever changes partitions.
         partitions::wait_little(&mut link, true).await?;
-        Ok(Upkeep { link, plan: settings.plan() })
+        if settings.ledger.is_some() {
+            let said = sqlx::query("select set_config('audit.ledger', 'on', false)");
+            answered(link.patience, said.execute(&mut link.connection)).await?;
+        }
+        Ok(Upkeep { link, plan: settings.plan(), ledger: settings.ledger.clone() })
     }
 
     /// What the database's clock says.
@@ -139,6 +162,19 @@ impl Upkeep {
         Ok(match &*outcome {
             "nothing" => Expired::Nothing,
             "busy" => Expired::Busy,
+            "due" => {
+                let due = Due {
+                    partition: &name,
+                    from: rfc3339(time(from)),
+                    to: rfc3339(time(to)),
+                    events: number,
+                    bytes,
+                    keep_seconds: keep.as_secs(),
+                };
+                self.announce(&due).await?;
+                Expired::Announced { name }
+            }
+            "unsealed" => Expired::Announced { name },
             "dropped" => {
                 Expired::Partition { name, from: time(from), to: time(to), events: number, bytes }
             }
@@ -153,6 +189,16 @@ impl Upkeep {
                 return Err(Fault::misconfigured(format!("audit.expire answers {other}")));
             }
         })
+    }
+
+    /// Puts on record that a partition is to be dropped.
+    async fn announce(&mut self, due: &Due<'_>) -> Result<(), Fault> {
+        let ledger = self.ledger.clone().unwrap_or_default();
+        let act = Act::new(&ledger, "expired", due)?;
+        let announce = sqlx::query("select audit.announce_expiry($1, $2, $3::json, $4, $5)");
+        let announce = act.bind(announce).execute(&mut self.link.connection);
+        answered(self.link.patience, announce).await?;
+        Ok(())
     }
 
     /// Ends the connection in good order.

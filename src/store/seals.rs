@@ -12,7 +12,7 @@ use super::{
     Fault, Settings,
     link::{Link, answered},
 };
-use crate::ledger::{Act, BEGIN, Frontier, Hash, Header, Node, act_hash, batch_hash, header_hash};
+use crate::ledger::{Act, BEGIN, Frontier, Hash, Header, Node, batch_hash, header_hash};
 
 /// How many leaves one seal takes on, about: a batch is never divided. 32 bytes each come from the database.
 const MOST: u64 = 100_000;
@@ -222,12 +222,13 @@ async fn take(
 }
 
 fn act(row: &PgRow) -> Result<Hash, sqlx::Error> {
-    Ok(act_hash(&Act {
+    let act = Act {
         id: row.try_get("id")?,
         at: row.try_get("at")?,
         kind: row.try_get("kind")?,
         details: row.try_get("details")?,
-    }))
+    };
+    Ok(act.hash())
 }
 
 /// The leaf of a batch itself, and those of its events behind it.

@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_secs(10 * 60);
 /// How soon to look again where something was in the way.
 const SOON: Duration = Duration::from_secs(15);
 
+/// How soon to look whether something is sealed.
+const WHEN_SEALED: Duration = Duration::from_secs(1);
+
 /// How far this machine's clock and the database's may differ without a word. `audit.expire` has the same.
 const CLOCKS_AGREE: Duration = Duration::from_secs(60 * 60);
 
@@ -37,6 +40,8 @@ pub(super) struct Upkeep<'a> {
 /// How a round ended.
 enum Round {
     Done,
+    /// It goes on when the ledger has sealed what it is about to do.
+    Soon,
     /// Something was in the way, which is said once; and how soon to look again.
     InTheWay(String, Duration),
 }
@@ -75,6 +80,7 @@ impl<'a> Upkeep<'a> {
                 }
                 return EVERY;
             }
+            Ok(Round::Soon) => return WHEN_SEALED,
             Ok(Round::InTheWay(obstacle, soon)) => (obstacle, soon),
             // The writer says it.
             Err(fault) if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() => {
@@ -143,6 +149,10 @@ async fn expire(upkeep: &mut store::Upkeep, keep: Duration) -> Result<Round, Fau
                 return Ok(Round::Done);
             }
             Expired::Busy => return Ok(Round::Done),
+            Expired::Announced { name } => {
+                debug!(partition = name, "a partition goes when it is sealed that it does");
+                return Ok(Round::Soon);
+            }
             Expired::Partition { name, from, to, events, bytes } => {
                 let (from, to) = (utc(from), utc(to));
                 info!(partition = name, from, to, events, bytes, %kept, "dropped a partition that was old enough");
