@@ -8,6 +8,7 @@ mod encode;
 mod hash;
 mod header;
 mod leaf;
+pub mod proof;
 mod sealed;
 mod subtree;
 mod tree;
