@@ -5,16 +5,22 @@
 //! has all of them byte by byte. What checks a history has encoders of its own, so that a mistake in one is seen by the other.
 
 mod encode;
+mod endorsement;
 mod hash;
 mod header;
+mod key;
+mod key_file;
 mod leaf;
 pub mod proof;
 mod sealed;
 mod subtree;
 mod tree;
 
+pub use endorsement::{Endorsement, EndorsementError};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use header::{BEGIN, Header, header_hash};
+pub use key::{KeyError, KeyName, SIGNATURE_BYTES, SignerKey, VerifierKey};
+pub use key_file::{KeyFile, KeyFileError};
 pub use leaf::{EventRow, Leaves, Salt};
 pub use sealed::{Act, batch_hash};
 pub use subtree::{Subtree, root_of_complete};

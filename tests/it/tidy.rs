@@ -51,6 +51,7 @@ const ALONE: &[(&str, &[&str])] = &[
     ("metrics_exporter_prometheus", &["src/telemetry/exporter.rs"]),
     ("amqprs", &["src/broker/"]),
     // The configuration checks the URL with the parser that will read it.
+    ("ed25519_dalek", &["src/ledger/"]),
     ("sqlx", &["src/store/", "src/config/postgres_url.rs"]),
     ("signal_hook", &["src/signals.rs"]),
     ("libc", &["src/allocator.rs"]),
