@@ -67,6 +67,23 @@ end
 $$;
 comment on function audit.announce_expiry(uuid, timestamptz, json, bytea, bigint) is 'Puts on record that a partition is to be dropped. For roles that may insert into audit.events.';
 
+create function audit.introduce_key(id uuid, at timestamptz, details json, signature bytea, key_id bigint) returns void
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not has_table_privilege(session_user, 'audit.events', 'insert') then
+        raise exception 'permission denied for audit.acts' using errcode = 'insufficient_privilege';
+    end if;
+    if not exists (select from audit.acts a where a.kind = 'key' and a.details ->> 'key' = introduce_key.details ->> 'key') then
+        perform audit.act(introduce_key.id, introduce_key.at, 'key', introduce_key.details, introduce_key.signature,
+                          introduce_key.key_id);
+    end if;
+end
+$$;
+comment on function audit.introduce_key(uuid, timestamptz, json, bytea, bigint) is 'Puts a key on record that signs from now on, unless it is. For roles that may insert into audit.events.';
+
 -- An epoch has one tree. A new one is begun by an operator, after the database has lost what was sealed.
 create table audit.epochs (
     epoch         integer     primary key,
@@ -184,6 +201,7 @@ return (select bool_or(a.position < (select max(s.position_to) from audit.seals 
            and (a.details ->> 'from')::timestamptz = is_announced.from_at and (a.details ->> 'to')::timestamptz = is_announced.to_at);
 comment on function audit.is_announced(text, timestamptz, timestamptz) is 'Whether it is sealed that this partition is to be dropped; null where nobody has put it on record.';
 create index acts_expired on audit.acts ((details ->> 'partition')) where kind = 'expired';
+create index acts_key on audit.acts ((details ->> 'key')) where kind = 'key';
 
 -- The same as before, but for what the ledger has to say first, where it is on in the session that asks.
 create or replace function audit.expire(keep interval, daemon_at timestamptz,

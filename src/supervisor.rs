@@ -54,7 +54,7 @@ pub struct Settings {
     pub rules: Rules,
     /// How often a canary is sent; none where none is.
     pub canary: Option<Flights>,
-    /// How often what was committed is sealed; never where the ledger is off.
+    /// How long to wait after one seal before the next; nothing is sealed where the ledger is off.
     pub seal_every: Option<Duration>,
     /// How long a stop may take before it becomes a hard one.
     pub grace: Duration,

@@ -1,6 +1,6 @@
 //! Connections to PostgreSQL, and what is asked of a server before anything is written to it.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, Row,
@@ -14,6 +14,7 @@ use super::{DatabaseAddress, Fault, partitions::Plan};
 use crate::{
     certificates::Certificate,
     hosts::{Hosts, SESSION, without},
+    ledger::KeyFile,
     shared::Shared,
 };
 
@@ -46,12 +47,19 @@ pub struct Settings {
 
 /// What the ledger adds to what is stored.
 #[derive(Debug, Clone, Default)]
-pub struct Ledger {}
+pub struct Ledger {
+    /// What headers, acts and checkpoints are signed with; nothing is signed without.
+    pub key: Option<Arc<KeyFile>>,
+    /// The first line of checkpoints; without, it is the key's name.
+    pub origin: Option<String>,
+}
 
 impl Ledger {
     /// The signature of these bytes and the id of its key; neither where there is no key.
-    pub(super) fn sign(&self, _: &[u8]) -> (Option<Vec<u8>>, Option<i64>) {
-        (None, None)
+    pub(super) fn sign(&self, data: &[u8]) -> (Option<Vec<u8>>, Option<i64>) {
+        let signer = self.key.as_ref().map(|key| key.signer());
+        let signature = signer.map(|signer| signer.sign(data).to_vec());
+        (signature, signer.map(|signer| i64::from(signer.verifier().id())))
     }
 }
 

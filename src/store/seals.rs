@@ -4,15 +4,19 @@
 //! ever be committed there is committed, so each batch is in one seal, and those of a lane are in its order.
 
 use futures_util::TryStreamExt as _;
+use serde::Serialize;
 use sqlx::{Connection as _, Postgres, Row as _, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Fault, Settings,
+    Fault, Ledger, Settings,
+    acts::Act,
     link::{Link, answered},
 };
-use crate::ledger::{Act, BEGIN, Frontier, Hash, Header, Node, batch_hash, header_hash};
+use crate::ledger::{
+    self, BEGIN, Checkpoint, CheckpointError, Frontier, Hash, Header, Node, batch_hash, header_hash,
+};
 
 /// How many leaves one seal takes on, about: a batch is never divided. 32 bytes each come from the database.
 const MOST: u64 = 100_000;
@@ -21,6 +25,7 @@ const MOST: u64 = 100_000;
 #[derive(Debug)]
 pub struct SealLog {
     link: Link,
+    ledger: Ledger,
 }
 
 /// What became of an attempt to seal.
@@ -53,6 +58,14 @@ pub struct Seal {
     pub more: bool,
 }
 
+/// A key, as the ledger has it.
+#[derive(Debug, Serialize)]
+struct KeyDetails {
+    key: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endorsement: Option<String>,
+}
+
 /// Where the tree is, before a seal.
 struct Tree {
     epoch: i32,
@@ -74,12 +87,15 @@ struct Taken {
 }
 
 impl SealLog {
-    /// Connects.
+    /// Connects, and puts the key on record that is used from now on.
     ///
     /// # Errors
     /// The [`Fault`] of this one attempt.
     pub async fn open(settings: &Settings) -> Result<SealLog, Fault> {
-        Ok(SealLog { link: Link::open(settings, settings.statement_timeout).await? })
+        let link = Link::open(settings, settings.statement_timeout).await?;
+        let mut log = SealLog { link, ledger: settings.ledger.clone().unwrap_or_default() };
+        log.introduce().await?;
+        Ok(log)
     }
 
     /// Appends to the tree what was committed since the last seal, as much of it as fits into one.
@@ -138,6 +154,72 @@ impl SealLog {
             batches: taken.batches,
             more: taken.full,
         }))
+    }
+
+    /// The last seal, where nobody has signed a checkpoint of it: whoever made it was killed before.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn unsigned(&mut self) -> Result<Option<Seal>, Fault> {
+        let Link { connection, patience, .. } = &mut self.link;
+        let query = sqlx::query(
+            "select s.epoch, s.number, s.tree_size, s.root, s.acts, s.batches
+               from (select * from audit.seals s order by s.epoch desc, s.number desc limit 1) s
+              where not exists (select from audit.checkpoints c where c.epoch = s.epoch and c.tree_size = s.tree_size)",
+        );
+        let row = answered(*patience, query.fetch_optional(connection)).await?;
+        let seal = |row: PgRow| {
+            Ok(Seal {
+                epoch: row.try_get("epoch")?,
+                number: row.try_get("number")?,
+                size: row.try_get::<i64, _>("tree_size")?.unsigned_abs(),
+                root: row.try_get("root")?,
+                acts: row.try_get("acts")?,
+                batches: row.try_get("batches")?,
+                more: false,
+            })
+        };
+        row.map(seal).transpose().map_err(|error: sqlx::Error| error.into())
+    }
+
+    /// Signs a checkpoint of that seal, and keeps it; nothing is signed without a key.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn sign(&mut self, seal: &Seal) -> Result<(), Fault> {
+        let Some(key) = &self.ledger.key else { return Ok(()) };
+        let signer = key.signer();
+        let name = || signer.verifier().name().to_string();
+        let origin = self.ledger.origin.clone().unwrap_or_else(name);
+        let unsignable = |error: CheckpointError| {
+            Fault::misconfigured(format!("a checkpoint cannot be signed: {error}"))
+        };
+        let checkpoint = Checkpoint::new(origin, seal.size, seal.root)
+            .and_then(|checkpoint| checkpoint.with_epoch(u64::from(seal.epoch.unsigned_abs())))
+            .map_err(unsignable)?;
+        let note = checkpoint.signed(signer).map_err(|error| unsignable(error.into()))?;
+        let Link { connection, patience, .. } = &mut self.link;
+        let keep = sqlx::query("select audit.sign_checkpoint($1, $2, $3, $4)")
+            .bind(seal.epoch)
+            .bind(signed(seal.size))
+            .bind(i64::from(signer.verifier().id()))
+            .bind(note.to_string());
+        answered(*patience, keep.execute(connection)).await?;
+        Ok(())
+    }
+
+    /// Puts the key on record that signs from now on, unless it is.
+    async fn introduce(&mut self) -> Result<(), Fault> {
+        let Some(key) = &self.ledger.key else { return Ok(()) };
+        let details = KeyDetails {
+            key: key.signer().verifier().to_string(),
+            endorsement: key.endorsement().map(ToString::to_string),
+        };
+        let act = Act::new(&self.ledger, "key", &details)?;
+        let Link { connection, patience, .. } = &mut self.link;
+        let introduce = sqlx::query("select audit.introduce_key($1, $2, $3::json, $4, $5)");
+        answered(*patience, act.bind(introduce).execute(connection)).await?;
+        Ok(())
     }
 
     /// Ends the connection in good order.
@@ -222,7 +304,7 @@ async fn take(
 }
 
 fn act(row: &PgRow) -> Result<Hash, sqlx::Error> {
-    let act = Act {
+    let act = ledger::Act {
         id: row.try_get("id")?,
         at: row.try_get("at")?,
         kind: row.try_get("kind")?,

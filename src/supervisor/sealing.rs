@@ -76,11 +76,19 @@ impl<'a> Sealer<'a> {
         loop {
             let log = match &mut self.log {
                 Some(log) => log,
-                none => none.insert(SealLog::open(self.store).await?),
+                none => {
+                    let mut log = SealLog::open(self.store).await?;
+                    if let Some(seal) = log.unsigned().await? {
+                        log.sign(&seal).await?;
+                    }
+                    none.insert(log)
+                }
             };
             match log.seal().await? {
                 Sealing::Sealed(seal) => {
                     debug!(seal.number, seal.epoch, seal.size, seal.batches, seal.acts, "sealed");
+                    // Never one that may be rolled back: it is committed.
+                    log.sign(&seal).await?;
                     if !seal.more {
                         return Ok(());
                     }
