@@ -18,6 +18,7 @@ mod bus_checks;
 mod byte_for_byte;
 mod canary;
 mod check;
+mod checked_by_others;
 mod clean_stop;
 mod config;
 mod connecting;
