@@ -201,6 +201,9 @@ return (select bool_or(a.position < (select max(s.position_to) from audit.seals 
            and (a.details ->> 'from')::timestamptz = is_announced.from_at and (a.details ->> 'to')::timestamptz = is_announced.to_at);
 comment on function audit.is_announced(text, timestamptz, timestamptz) is 'Whether it is sealed that this partition is to be dropped; null where nobody has put it on record.';
 create index acts_expired on audit.acts ((details ->> 'partition')) where kind = 'expired';
+-- Serves who looks for the batch of an event.
+create index batches_first_seq on audit.batches (first_seq);
+create index acts_erased on audit.acts (((details ->> 'seq')::bigint)) where kind = 'erased';
 create index acts_key on audit.acts ((details ->> 'key')) where kind = 'key';
 
 -- The same as before, but for what the ledger has to say first, where it is on in the session that asks.

@@ -24,7 +24,7 @@ pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use header::{BEGIN, Header, header_hash};
 pub use key::{KeyError, KeyName, SIGNATURE_BYTES, SignerKey, VerifierKey};
 pub use key_file::{KeyFile, KeyFileError};
-pub use leaf::{EventRow, Leaves, Salt};
+pub use leaf::{Commitments, EventRow, Leaves, Salt, metadata_salt};
 pub use note::{Note, NoteError, NoteSignature, SignatureError};
 pub use sealed::{Act, batch_hash};
 pub use subtree::{Subtree, root_of_complete};

@@ -17,6 +17,7 @@ mod copy;
 mod coverage;
 mod dead_letters;
 mod dedupe;
+mod erasure;
 mod fault;
 mod header;
 mod inventory;
@@ -46,6 +47,7 @@ pub use dead_letters::{
     DeadLetterAction, DeadLetterLog, DeadLetterRecord, DeadLetterRun, RejectionKey,
     RejectionRecord, RejectionRecords,
 };
+pub use erasure::{Erased, Eraser, Erasure, Level};
 pub use fault::{Fault, Kind};
 pub use inventory::{
     CoverageSpan, ExpiredPartition, Partition, Presence, coverage_spans, expired_partitions,

@@ -9,7 +9,10 @@ use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::encode::{FORMAT, Kind, Writing as _, microseconds};
+use super::{
+    encode::{FORMAT, Kind, Writing as _, microseconds},
+    hash::Hash,
+};
 
 /// The columns of one row, as `audit.events` names them; `seq` aside.
 #[derive(Debug, Clone)]
@@ -39,7 +42,7 @@ pub struct EventRow<'a> {
     /// Ids of the events that led to it.
     pub correlation_ids: &'a [String],
     /// What was unusual about it, by name.
-    pub defects: Option<Vec<&'static str>>,
+    pub defects: Option<Vec<&'a str>>,
     /// AMQP properties, as JSON.
     pub properties: String,
     /// The body where it is JSON.
@@ -53,15 +56,31 @@ pub struct EventRow<'a> {
 /// The salt of an event's content, 16 random bytes. That of its metadata is made from it, and not the other way round.
 pub type Salt = [u8; 16];
 
+/// What a leaf holds of an event's parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commitments {
+    /// That of the body.
+    pub content: Hash,
+    /// That of all columns beside it.
+    pub metadata: Hash,
+}
+
 /// Makes leaf hashes; keeps its memory from one to the next.
 #[derive(Debug, Default)]
 pub struct Leaves(Vec<u8>);
 
 impl Leaves {
     /// The leaf hash of a row, numbered `seq`.
-    pub fn hash(&mut self, seq: i64, row: &EventRow<'_>, salt: &Salt) -> [u8; 32] {
-        let content = self.content(row, salt);
-        let metadata = self.metadata(row, &metadata_salt(salt));
+    pub fn hash(&mut self, seq: i64, row: &EventRow<'_>, salt: &Salt) -> Hash {
+        let commitments = Commitments {
+            content: self.content(row, salt),
+            metadata: self.metadata(row, &metadata_salt(salt)),
+        };
+        self.hash_of(seq, row, &commitments)
+    }
+
+    /// The leaf hash of a row of which these are the commitments.
+    pub fn hash_of(&mut self, seq: i64, row: &EventRow<'_>, commitments: &Commitments) -> Hash {
         let flags = [row.redelivered, row.conflict, row.malformed];
         let flags = flags.iter().rev().fold(0_u8, |bits, &flag| bits << 1 | u8::from(flag));
         let data = &mut self.0;
@@ -72,12 +91,13 @@ impl Leaves {
         data.i64(seq);
         data.i64(microseconds(row.received_at));
         data.push(flags);
-        data.extend_from_slice(&metadata);
-        data.extend_from_slice(&content);
+        data.extend_from_slice(&commitments.metadata);
+        data.extend_from_slice(&commitments.content);
         Sha256::digest(&*data).into()
     }
 
-    fn content(&mut self, row: &EventRow<'_>, salt: &Salt) -> [u8; 32] {
+    /// The commitment of a row's content, under its salt.
+    pub fn content(&mut self, row: &EventRow<'_>, salt: &Salt) -> Hash {
         let (class, body) = match (row.payload, row.body) {
             (Some(payload), _) => (1, payload.as_bytes()),
             (None, body) => (2, body.unwrap_or_default()),
@@ -94,7 +114,8 @@ impl Leaves {
         hash.finalize().into()
     }
 
-    fn metadata(&mut self, row: &EventRow<'_>, salt: &Salt) -> [u8; 32] {
+    /// The commitment of a row's metadata, under its salt.
+    pub fn metadata(&mut self, row: &EventRow<'_>, salt: &Salt) -> Hash {
         let data = &mut self.0;
         data.clear();
         data.extend_from_slice(b"rbal1 metadata\0");
@@ -113,7 +134,8 @@ impl Leaves {
     }
 }
 
-fn metadata_salt(content: &Salt) -> Salt {
+/// The salt of an event's metadata, from that of its content.
+pub fn metadata_salt(content: &Salt) -> Salt {
     let hash = Sha256::new_with_prefix(b"rbal1 salt\0").chain_update(content).finalize();
     let mut salt = Salt::default();
     salt.copy_from_slice(&hash[..16]);
