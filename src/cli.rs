@@ -55,6 +55,8 @@ pub enum Command {
     Partitions(commands::partitions::Options),
     /// Show when events were recorded without a break, and the holes with their causes
     Coverage(commands::coverage::Options),
+    /// Make the key that signs the ledger, or print the public side of one
+    Keys(commands::keys::Options),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
     /// Print what a shell needs to complete this command line

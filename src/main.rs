@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Coverage(options) => {
             with_answer(&flags, &environment, |config| options.run(config))
         }
+        Command::Keys(options) => options.run(&environment),
         Command::Config(options) => options.run(&flags, &environment),
         Command::Completions(options) => options.run(),
         Command::Man(options) => options.run(),

@@ -1,7 +1,7 @@
 //! What the process finds around it, as values: tests bring their own and leave the process alone.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::DEFAULT_FILE;
 
@@ -31,6 +31,14 @@ impl Environment {
                 .filter(|directory| !directory.is_empty())
                 .map(PathBuf::from),
         }
+    }
+
+    /// Whether a file is one of the service manager's credentials, which it has made for this process alone.
+    #[must_use]
+    pub fn is_credential(&self, path: &Path) -> bool {
+        let [directory, path] = [self.credentials.as_deref(), Some(path)]
+            .map(|path| path.and_then(|path| path.canonicalize().ok()));
+        directory.zip(path).is_some_and(|(directory, path)| path.starts_with(directory))
     }
 
     /// The same with one more variable; of two with the same name the later counts.

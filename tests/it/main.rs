@@ -32,6 +32,7 @@ mod evidence_is_safe;
 mod failover;
 mod faults_sorted;
 mod half_open;
+mod keys;
 mod kills;
 mod leader_moves;
 mod ledger;

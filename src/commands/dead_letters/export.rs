@@ -13,6 +13,7 @@ use super::{chosen::Chosen, look_through, object::object, places};
 use crate::{
     commands::{
         access::{Noted, Purpose},
+        new_file,
         replay::Status,
         terminal::{Output, Paging, json_safe},
     },
@@ -88,17 +89,7 @@ impl Lines {
     /// # Errors
     /// It cannot be made.
     pub fn create(path: &Path) -> io::Result<Lines> {
-        let created = File::options().write(true).create_new(true).open(path);
-        let file = created.map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => {
-                io::Error::new(error.kind(), "it exists, and is not written over: name another one")
-            }
-            _ => error,
-        })?;
-        // A file is safe when its directory is, too.
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()?;
-        Ok(Lines(BufWriter::new(file)))
+        Ok(Lines(BufWriter::new(new_file::create(path, new_file::AS_USUAL)?)))
     }
 
     fn line(&mut self, letter: &Letter) -> io::Result<()> {
