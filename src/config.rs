@@ -20,6 +20,7 @@ mod http;
 mod ingest;
 mod key;
 mod layers;
+mod ledger;
 mod load;
 mod log;
 mod management_url;
@@ -46,6 +47,7 @@ pub use flags::Flags;
 pub use http::Http;
 pub use ingest::{Ingest, Malformed};
 pub(crate) use key::closest;
+pub use ledger::Ledger;
 pub use load::Loaded;
 pub use log::{Log, LogFormat, Rotation};
 pub use management_url::{ManagementUrl, ManagementUrlError};
@@ -87,6 +89,8 @@ pub struct Config {
     pub retention: Retention,
     /// What of reading leaves a trace.
     pub access_log: AccessLog,
+    /// By what a later change of it is noticed.
+    pub ledger: Ledger,
     /// How long to wait between attempts to reach either side.
     pub reconnect: Reconnect,
     /// How a stop is bounded.

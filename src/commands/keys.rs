@@ -15,7 +15,7 @@ pub use file::read;
 
 const HELP: &str = "\
 Examples:
-  bloodbank-audit keys generate --out /etc/bloodbank-audit/ledger.key
+  bloodbank-audit keys generate --out /etc/credstore/bloodbank-audit.ledger.key_file
   bloodbank-audit keys generate --out ledger.key --name audit.example.org/orders > ledger.pub
   bloodbank-audit keys generate --out ledger-2.key --rotates ledger.key >> ledger.pub
   bloodbank-audit keys show --key ledger.key

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::secret_file::SUFFIX;
 use super::{
-    access_log, canary, envelope, http, ingest, log, postgres, rabbitmq, reconnect, retention,
-    shutdown, storage,
+    access_log, canary, envelope, http, ingest, ledger, log, postgres, rabbitmq, reconnect,
+    retention, shutdown, storage,
 };
 
 /// One known key, as the sections declare it beside their fields.
@@ -43,8 +43,8 @@ pub(super) enum TakesEffect {
 pub(super) enum Kind {
     /// A string, whatever it looks like: `QUEUE=123` is the queue named 123.
     Text,
-    /// The path of a file in PEM.
-    File,
+    /// The path of a file that holds this somewhere, by which a credential is known to be the file itself.
+    File(&'static str),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A whole number.
@@ -131,6 +131,7 @@ const SECTIONS: &[&[Key]] = &[
     storage::KEYS,
     retention::KEYS,
     access_log::KEYS,
+    ledger::KEYS,
     reconnect::KEYS,
     shutdown::KEYS,
     canary::KEYS,
@@ -190,8 +191,8 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        AccessLog, Canary, Envelope, Http, Ingest, Log, Postgres, RabbitMq, Reconnect, Retention,
-        Shutdown, Storage,
+        AccessLog, Canary, Envelope, Http, Ingest, Ledger, Log, Postgres, RabbitMq, Reconnect,
+        Retention, Shutdown, Storage,
     };
 
     /// The fields that the section's type accepts, as it says when it meets another.
@@ -213,6 +214,7 @@ mod tests {
             fields::<Storage>(),
             fields::<Retention>(),
             fields::<AccessLog>(),
+            fields::<Ledger>(),
             fields::<Reconnect>(),
             fields::<Shutdown>(),
             fields::<Canary>(),

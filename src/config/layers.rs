@@ -153,8 +153,8 @@ impl Layers {
             let path = directory.join(key.path);
             match read(&path) {
                 Ok(text) => {
-                    // What is itself in PEM stands where the key's value would lead.
-                    let is_the_file = key.kind == Kind::File && text.contains("-----BEGIN ");
+                    // What is itself such a file stands where the key's value would lead.
+                    let is_the_file = matches!(key.kind, Kind::File(holds) if text.contains(holds));
                     let path = path.to_string_lossy();
                     let value = if is_the_file { &*path } else { text.trim_end() };
                     self.text(&format!("credential {}", key.path), key.path, value);
@@ -318,7 +318,7 @@ fn typed(key: &Key, text: &str) -> Value {
             let parts = trimmed.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts.map(Value::from).collect::<Vec<_>>().into()
         }
-        Kind::Text | Kind::File | Kind::Choice(_) | Kind::Duration => text.into(),
+        Kind::Text | Kind::File(_) | Kind::Choice(_) | Kind::Duration => text.into(),
     }
 }
 

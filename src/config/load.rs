@@ -105,7 +105,7 @@ fn misshapen(key: &Key, value: Option<&Value>) -> Option<String> {
         Some(value) => value,
     };
     let fits = match key.kind {
-        Kind::Text | Kind::File | Kind::Choice(_) | Kind::Duration => value.as_str().is_some(),
+        Kind::Text | Kind::File(_) | Kind::Choice(_) | Kind::Duration => value.as_str().is_some(),
         Kind::Integer => value.to_i128().is_some(),
         Kind::Bool => value.to_bool().is_some(),
         Kind::List => {
@@ -141,7 +141,7 @@ fn found(key: &Key, value: &Value) -> String {
 
 fn wanted(kind: Kind) -> &'static str {
     match kind {
-        Kind::Text | Kind::File | Kind::Choice(_) => "a string",
+        Kind::Text | Kind::File(_) | Kind::Choice(_) => "a string",
         Kind::Integer => "a whole number",
         Kind::Bool => "true or false",
         Kind::List => "a list of strings",

@@ -126,14 +126,15 @@ pub(super) const KEYS: &[Key] = &[
     Key::new("rabbitmq.declare", Kind::Choice(&["create", "verify"]), ""),
     Key::new("rabbitmq.heartbeat", Kind::Duration, "whole seconds from 2s to 65535s"),
     Key::new("rabbitmq.connect_timeout", Kind::Duration, units::TIMEOUT),
-    Key::new("rabbitmq.tls_ca_file", Kind::File, PEM).optional(),
-    Key::new("rabbitmq.tls_client_cert", Kind::File, PEM).optional(),
-    Key::new("rabbitmq.tls_client_key", Kind::File, PEM).optional(),
+    Key::new("rabbitmq.tls_ca_file", Kind::File(PEM_BEGINS), PEM).optional(),
+    Key::new("rabbitmq.tls_client_cert", Kind::File(PEM_BEGINS), PEM).optional(),
+    Key::new("rabbitmq.tls_client_key", Kind::File(PEM_BEGINS), PEM).optional(),
     Key::new("rabbitmq.tls_server_name", Kind::Text, "a host name or an IP address").optional(),
     Key::new("rabbitmq.auth", Kind::Choice(&["plain", "external"]), ""),
 ];
 
 const PEM: &str = "the path of a PEM file";
+const PEM_BEGINS: &str = "-----BEGIN ";
 const NAME: &str = "a name of 1 to 255 bytes";
 const OWN_NAME: &str = "a name of 1 to 255 bytes that does not start with \"amq.\"";
 

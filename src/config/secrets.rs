@@ -55,9 +55,14 @@ impl Loaded {
     fn private_keys(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
         let of_broker = self.config.rabbitmq.tls_client_key.clone();
         let of_database = self.config.postgres.url.private_key();
-        [("rabbitmq.tls_client_key", of_broker), ("sslkey of postgres.url", of_database)]
-            .into_iter()
-            .filter_map(|(key, file)| Some((key, file?)))
+        let of_ledger = self.config.ledger.key_file.clone();
+        [
+            ("rabbitmq.tls_client_key", of_broker),
+            ("sslkey of postgres.url", of_database),
+            ("ledger.key_file", of_ledger),
+        ]
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, file?)))
     }
 
     fn holds_password(&self, path: &str) -> bool {

@@ -19,7 +19,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("hosts", &[]),
     ("ledger", &[]),
     ("shared", &[]),
-    ("config", &["event", "hosts"]),
+    ("config", &["event", "hosts", "ledger"]),
     ("telemetry", &["config", "measures"]),
     ("http", &["supervisor", "telemetry"]),
     ("broker", &["certificates", "event", "shared"]),

@@ -22,6 +22,9 @@ fn nothing_given_is_a_valid_configuration() {
     assert_eq!(config.ingest.batch_bytes, ByteSize::mib(8));
     assert_eq!(config.envelope.preset, Preset::Bloodbank);
     assert_eq!(config.envelope.event_id, None);
+    assert!(config.ledger.enabled);
+    assert_eq!((config.ledger.key_file, config.ledger.origin), (None, None));
+    assert_eq!(config.ledger.seal_every, Duration::from_secs(1));
     assert_eq!(config.reconnect.initial, Duration::from_millis(500));
     assert_eq!(config.log.level, "info");
 }
@@ -83,6 +86,7 @@ fn every_key_of_the_shipped_file_is_known_also_those_commented_out() {
         .collect();
     let config = Given::nothing().file(uncommented).config();
     assert!(config.rabbitmq.tls_ca_file.is_some());
+    assert!(config.ledger.key_file.is_some() && config.ledger.origin.is_some());
     assert!(config.log.directory.is_some());
     assert!(config.envelope.correlation_ids.is_some());
     assert!(config.envelope.expects.is_some());

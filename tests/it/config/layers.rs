@@ -32,8 +32,13 @@ fn a_credential_is_a_file_named_like_its_key() {
         .credential("tls.key", "somebody else's")
         // A path, and a file that a path would lead to.
         .credential("rabbitmq.tls_client_cert", "/etc/client.pem")
-        .credential("rabbitmq.tls_client_key", "-----BEGIN PRIVATE KEY-----\n");
+        .credential("rabbitmq.tls_client_key", "-----BEGIN PRIVATE KEY-----\n")
+        .credential("ledger.key_file", "# mine\nPRIVATE+KEY+a+c74f20a3+AYEK\n");
     assert_eq!(given.config().rabbitmq.url.host, "broker");
+    let key = given.path("credentials/ledger.key_file");
+    assert_eq!(given.config().ledger.key_file, Some(key));
+    let path = Given::nothing().credential("ledger.key_file", "/etc/mine.key\n");
+    assert_eq!(path.config().ledger.key_file, Some("/etc/mine.key".into()));
     assert_eq!(given.config().rabbitmq.url.password.expose(), "p w");
     let given = Given::nothing().credential("postgres.url", b"postgres://u:secret\xff@db/x");
     let said = given.refusal();

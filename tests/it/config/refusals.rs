@@ -37,6 +37,12 @@ fn a_value_out_of_range() {
     refused("rabbitmq.heartbeat=2500ms", &["not a whole number of seconds"]);
     refused("reconnect.initial=0s", &["0s is out of range; allowed: a duration from 1ms to 1d"]);
     refused("shutdown.grace=400d", &["is out of range"]);
+    for every in ["99ms", "61m"] {
+        refused(&format!("ledger.seal_every={every}"), &["a duration from 100ms to 1h"]);
+    }
+    for origin in ["a b", "a+b", "a\tb"] {
+        refused(&format!("ledger.origin={origin}"), &["is no origin; allowed: a name without"]);
+    }
 }
 
 #[test]
