@@ -75,6 +75,16 @@ pub fn of_pem(error: &pem::Error) -> String {
     }
 }
 
+/// Whether the file holds a private key that takes a passphrase, in PKCS #8 or the older form.
+#[must_use]
+pub fn is_locked(key: &Path) -> bool {
+    std::fs::read_to_string(key).is_ok_and(|text| text.contains("ENCRYPTED"))
+}
+
+/// What to do about such a key.
+pub const LOCKED: &str = "it takes a passphrase, which nobody is there to type; write it without one (openssl pkey -in OLD -out NEW), for this \
+                          user alone to read";
+
 fn name(name: &GeneralName<'_>) -> Option<String> {
     match name {
         GeneralName::DNSName(name) => Some(visible(name)),

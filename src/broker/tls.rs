@@ -21,7 +21,7 @@ use tokio_rustls::{
 };
 
 use super::{Address, Fault, Kind};
-use crate::certificates::{Certificate, Side, of_pem};
+use crate::certificates::{Certificate, LOCKED, Side, is_locked, of_pem};
 
 pub(super) use seen::Seen;
 
@@ -108,8 +108,10 @@ impl Identity {
         if chain.is_empty() {
             return Err(wrong("tls_client_cert", certificate, "holds no certificate".to_owned()));
         }
-        let private = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| wrong("tls_client_key", key, of_pem(&error)))?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+            let what = if is_locked(key) { LOCKED.to_owned() } else { of_pem(&error) };
+            wrong("tls_client_key", key, what)
+        })?;
         CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|error| {
             let what = format!(
                 "it is no key of the certificate in rabbitmq.tls_client_cert {} ({error})",

@@ -44,6 +44,12 @@ pub enum AmqpUrlError {
     /// Nothing between `//` and `/`.
     #[error("it names no host")]
     NoHost,
+    /// Nothing between two commas, or at either end.
+    #[error("one of its hosts is empty: there is a comma too many")]
+    EmptyHost,
+    /// The same host and port again.
+    #[error("it names one of its hosts twice: each is tried once")]
+    SameHost,
     /// A delimiter where none can be: mostly a password that was not percent-encoded.
     #[error(
         "there is a bare @ or # after the host; in a password @ / ? # % are written percent-encoded, %40 %2F %3F %23 %25"
@@ -80,13 +86,27 @@ impl AmqpUrl {
 
     /// Takes a URL apart. It may name several hosts, `amqp://user:password@one,two:5673/vhost`.
     pub fn parse(text: &str) -> Result<Self, AmqpUrlError> {
-        let mut found: Option<Self> = None;
-        for url in Hosts::of(text.trim()).each() {
-            let one = Self::of_one_host(&url)?;
-            match &mut found {
-                Some(first) => first.others.push((one.host, one.port)),
-                None => found = Some(one),
+        let hosts = Hosts::of(text.trim());
+        let of_several = |error| match error {
+            AmqpUrlError::NoHost | AmqpUrlError::Syntax(url::ParseError::EmptyHost)
+                if hosts.count() > 1 =>
+            {
+                AmqpUrlError::EmptyHost
             }
+            error => error,
+        };
+        let mut found: Option<Self> = None;
+        for url in hosts.each() {
+            let one = Self::of_one_host(&url).map_err(of_several)?;
+            let Some(first) = &mut found else {
+                found = Some(one);
+                continue;
+            };
+            let place = (one.host, one.port);
+            if place == (first.host.clone(), first.port) || first.others.contains(&place) {
+                return Err(AmqpUrlError::SameHost);
+            }
+            first.others.push(place);
         }
         found.ok_or(AmqpUrlError::NoHost)
     }

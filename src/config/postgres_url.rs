@@ -35,6 +35,12 @@ pub enum PostgresUrlError {
     /// `postgres:name` instead of `postgres://…`.
     #[error("there is no // after the scheme")]
     NoAuthority,
+    /// Nothing between two commas, or at either end. Without others it would be this machine's socket.
+    #[error("one of its hosts is empty: there is a comma too many")]
+    EmptyHost,
+    /// The same host and port again.
+    #[error("it names one of its hosts twice: each is tried once")]
+    SameHost,
     /// A delimiter where none can be: mostly a password that was not percent-encoded.
     #[error(
         "there is a bare @ or # after the host; in a password @ / ? # % are written percent-encoded, %40 %2F %3F %23 %25"
@@ -74,6 +80,9 @@ const PARAMETERS: &[&str] = &[
     "user",
 ];
 
+/// What would take the place of each of several hosts.
+const OF_ONE_HOST: &[&str] = &["host", "hostaddr", "port"];
+
 /// The other spellings that sqlx understands.
 const ALIASES: &[&str] = &["ssl-mode", "ssl-root-cert", "ssl-ca", "ssl-cert", "ssl-key"];
 
@@ -89,19 +98,33 @@ impl PostgresUrl {
     pub fn parse(text: &str) -> Result<Self, PostgresUrlError> {
         let text = text.trim();
         let hosts = Hosts::of(text);
+        let several = hosts.count() > 1;
         let mut masked = None;
+        let mut places = Vec::new();
         for text in hosts.each() {
-            let one = Self::of_one_host(&text)?;
-            masked.get_or_insert(one);
+            let mut one = Self::of_one_host(&text).map_err(|error| match error {
+                PostgresUrlError::Syntax(url::ParseError::EmptyHost) if several => {
+                    PostgresUrlError::EmptyHost
+                }
+                error => error,
+            })?;
+            if several {
+                let place = place(&one)?;
+                if places.contains(&place) {
+                    return Err(PostgresUrlError::SameHost);
+                }
+                places.push(place);
+            }
+            masked.get_or_insert_with(|| mask(&mut one));
         }
         let masked = masked.unwrap_or_default();
         let masked = Hosts::of(&masked).with_hosts_of(&hosts);
         Ok(Self { text: Secret::new(text), masked })
     }
 
-    /// Checks a URL with one host, and masks what is secret in it.
-    fn of_one_host(text: &str) -> Result<String, PostgresUrlError> {
-        let mut url = Url::parse(text)?;
+    /// Checks a URL with one host.
+    fn of_one_host(text: &str) -> Result<Url, PostgresUrlError> {
+        let url = Url::parse(text)?;
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return Err(PostgresUrlError::Scheme);
         }
@@ -125,7 +148,7 @@ impl PostgresUrl {
         }
         let (text, _) = without(text, SESSION);
         PgConnectOptions::from_str(&text).map_err(|_| PostgresUrlError::Refused)?;
-        Ok(mask(&mut url))
+        Ok(url)
     }
 
     /// How many hosts it names, which are tried in their order; at least one.
@@ -165,6 +188,18 @@ fn check_parameter(name: &str, value: &str) -> Result<(), PostgresUrlError> {
         name if PARAMETERS.contains(&name) || ALIASES.contains(&name) => Ok(()),
         name if name.starts_with("options[") && name.ends_with(']') => Ok(()),
         name => Err(PostgresUrlError::Parameter(parameter_name(name))),
+    }
+}
+
+/// Where one of several hosts is.
+fn place(url: &Url) -> Result<(String, u16), PostgresUrlError> {
+    if let Some((name, _)) = url.query_pairs().find(|(name, _)| OF_ONE_HOST.contains(&&**name)) {
+        let allowed = "left out where the URL names several hosts, each with its port";
+        return Err(PostgresUrlError::Value { name: name.into_owned(), allowed });
+    }
+    match url.host_str() {
+        Some(host) if !host.is_empty() => Ok((host.to_owned(), url.port().unwrap_or(5432))),
+        _ => Err(PostgresUrlError::EmptyHost),
     }
 }
 

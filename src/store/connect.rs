@@ -68,8 +68,8 @@ impl Ledger {
 pub struct Options {
     /// Its servers, in the order in which they are tried; at least one.
     pub(super) servers: Shared<Vec<PgConnectOptions>>,
-    /// PEM file of our own certificate, where there is one.
-    certificate: Option<PathBuf>,
+    /// PEM files that the URL names: the parameter, and the path.
+    files: Vec<(String, PathBuf)>,
     /// Whether readers, too, want a server that takes writes.
     reads_primary: bool,
 }
@@ -82,6 +82,12 @@ pub fn options(url: &str) -> Result<Options, Fault> {
     let (url, wanted) = without(url, SESSION);
     let servers = Hosts::of(&url).each().map(|url| {
         let server = PgConnectOptions::from_str(&url).map_err(Fault::from)?;
+        // Sqlx keeps the brackets of an IPv6 address, which neither a resolver nor a certificate knows.
+        let address = server.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let server = match address.map(str::to_owned) {
+            Some(address) => server.host(&address),
+            None => server,
+        };
         let server = match server.get_application_name() {
             Some(_) => server,
             None => server.application_name("bloodbank-audit"),
@@ -90,24 +96,37 @@ pub fn options(url: &str) -> Result<Options, Fault> {
     });
     Ok(Options {
         servers: Shared::new(servers.collect::<Result<_, Fault>>()?),
-        certificate: certificate(&url),
+        files: files(&url),
         reads_primary: wanted.is_some_and(|wanted| wanted != "any"),
     })
 }
 
 impl Options {
+    /// PEM files that the URL names: the parameter, and the path.
+    pub(super) fn files(&self) -> &[(String, PathBuf)] {
+        &self.files
+    }
+
     /// Connects as those do, from the next connection on, in all clones.
     pub fn renew(&self, newer: &Options) {
         self.servers.set(newer.servers.get());
     }
 }
 
-/// Where the file of the client certificate is, which sqlx does not tell.
-fn certificate(url: &str) -> Option<PathBuf> {
-    let (_, query) = url.split_once('?')?;
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    let (_, value) = pairs.find(|(name, _)| ["sslcert", "ssl-cert"].contains(&&**name))?;
-    Some(PathBuf::from(&*value))
+/// The parameter for our own certificate, in both spellings.
+const OWN: [&str; 2] = ["sslcert", "ssl-cert"];
+
+/// The parameters that name a file, beside that.
+const OTHERS: [&str; 5] = ["sslkey", "ssl-key", "sslrootcert", "ssl-root-cert", "ssl-ca"];
+
+/// Where the files of TLS are, which sqlx does not tell. A value that is itself in PEM names none.
+fn files(url: &str) -> Vec<(String, PathBuf)> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let named = |name: &str| OWN.contains(&name) || OTHERS.contains(&name);
+    form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, value)| named(name) && !value.contains("-----BEGIN "))
+        .map(|(name, value)| (name.into_owned(), PathBuf::from(&*value)))
+        .collect()
 }
 
 impl Settings {
@@ -143,6 +162,7 @@ impl Settings {
             Some(socket) => format!("PostgreSQL at {} (database '{database}')", socket.display()),
             None => {
                 let (host, port) = (options.get_host(), options.get_port());
+                let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
                 format!("PostgreSQL at {host}:{port} (database '{database}')")
             }
         }
@@ -151,7 +171,8 @@ impl Settings {
     /// Our own certificate, where there is one that can be read.
     #[must_use]
     pub fn own_certificate(&self) -> Option<Certificate> {
-        Certificate::of_file(self.options.certificate.as_deref()?).ok()
+        let (_, file) = self.options.files.iter().find(|(name, _)| OWN.contains(&&**name))?;
+        Certificate::of_file(file).ok()
     }
 
     /// What it means that a connection could not be opened.
@@ -163,7 +184,7 @@ impl Settings {
             (sqlx::Error::Io(cause), Some(_)) => {
                 Fault::unavailable(format!("{name} cannot be reached: {cause}"))
             }
-            _ => Fault::of_opening(&name, own.as_ref(), error),
+            _ => Fault::of_opening(&name, own.as_ref(), &self.options.files, error),
         }
     }
 
@@ -188,7 +209,9 @@ impl Settings {
         writable: bool,
     ) -> Result<PgConnection, Fault> {
         let mut faults = Vec::new();
-        for server in self.options.servers.get() {
+        let servers = self.options.servers.get();
+        let several = servers.len() > 1;
+        for server in servers {
             match self.connect_to(&server, statement_timeout, writable).await {
                 Ok(connection) => {
                     if writable && !faults.is_empty() {
@@ -198,6 +221,7 @@ impl Settings {
                     }
                     return Ok(connection);
                 }
+                Err(fault) if several => faults.push(fault.at(&Settings::name_of(&server))),
                 Err(fault) => faults.push(fault),
             }
         }

@@ -1,11 +1,11 @@
 //! What can go wrong with the database, sorted by what it calls for.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use sqlx::postgres::PgDatabaseError;
 
 use super::tls;
-use crate::certificates::Certificate;
+use crate::certificates::{Certificate, LOCKED, is_locked};
 
 /// A violated check; where it has no name, that of the partitions: none holds the row.
 const NO_PARTITION: &str = "23514";
@@ -90,15 +90,35 @@ impl Fault {
         if passes { Fault::unavailable(message) } else { Fault::misconfigured(message) }
     }
 
-    /// A fault of connecting to that server, with that certificate of our own.
-    pub(super) fn of_opening(server: &str, own: Option<&Certificate>, error: sqlx::Error) -> Fault {
-        if let Some(trouble) = tls::trouble(&error, own) {
+    /// The same with the server's name, where what it says is not clear without it.
+    pub(super) fn at(self, server: &str) -> Fault {
+        if self.message.starts_with(server) {
+            return self;
+        }
+        Fault { message: format!("{server}: {}", self.message), ..self }
+    }
+
+    /// A fault of connecting to that server, with that certificate of our own, by these files.
+    pub(super) fn of_opening(
+        server: &str,
+        own: Option<&Certificate>,
+        files: &[(String, PathBuf)],
+        error: sqlx::Error,
+    ) -> Fault {
+        if let Some(trouble) = tls::trouble(&error, own, files) {
             return Fault::unavailable(format!("{server}: {trouble}"));
         }
         match error {
             sqlx::Error::Io(cause) => {
                 Fault::unavailable(format!("{server} cannot be reached: {cause}"))
             }
+            sqlx::Error::Configuration(_) => match files.iter().find(|(_, path)| is_locked(path)) {
+                Some((name, path)) => {
+                    let path = path.display();
+                    Fault::misconfigured(format!("{name} in postgres.url, {path}: {LOCKED}"))
+                }
+                None => error.into(),
+            },
             _ => error.into(),
         }
     }

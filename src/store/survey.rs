@@ -98,7 +98,7 @@ impl Survey {
             match tokio::time::timeout(settings.connect_timeout, opening).await {
                 Ok(Ok(opened)) => opened,
                 Ok(Err(error)) => {
-                    let stage = stage(&error);
+                    let stage = stage(settings, &error);
                     return Err(Unopened { stage, fault: settings.unopened(&server, error) });
                 }
                 Err(_) => {
@@ -162,10 +162,12 @@ impl Survey {
     }
 }
 
-fn stage(error: &sqlx::Error) -> Stage {
+fn stage(settings: &Settings, error: &sqlx::Error) -> Stage {
     let answer = match error {
         sqlx::Error::Tls(_) => return Stage::Tls,
-        error if tls::trouble(error, None).is_some() => return Stage::Tls,
+        error if tls::trouble(error, None, settings.options.files()).is_some() => {
+            return Stage::Tls;
+        }
         sqlx::Error::Database(answer) => answer.try_downcast_ref::<PgDatabaseError>(),
         _ => None,
     };

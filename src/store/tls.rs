@@ -1,6 +1,6 @@
 //! TLS towards the database, which sqlx speaks: what its errors mean.
 
-use std::io;
+use std::{fs::File, io, path::PathBuf};
 
 use tokio_rustls::rustls;
 
@@ -14,8 +14,12 @@ const POSTGRES: Side = Side {
     its_authority: "its ssl_ca_file",
 };
 
-/// What is wrong with TLS, where that is what is wrong.
-pub(super) fn trouble(error: &sqlx::Error, own: Option<&Certificate>) -> Option<String> {
+/// What is wrong with TLS, where that is what is wrong. The files are those that postgres.url names, by its parameters.
+pub(super) fn trouble(
+    error: &sqlx::Error,
+    own: Option<&Certificate>,
+    files: &[(String, PathBuf)],
+) -> Option<String> {
     let cause = match error {
         sqlx::Error::Io(cause) => cause,
         sqlx::Error::Tls(cause) if cause.to_string().contains("does not support TLS") => {
@@ -38,15 +42,35 @@ pub(super) fn trouble(error: &sqlx::Error, own: Option<&Certificate>) -> Option<
         Some(rustls::Error::AlertReceived(alert)) => POSTGRES.alert(*alert, own.is_some(), own),
         Some(rustls::Error::InvalidMessage(_)) => Some(POSTGRES.no_tls()),
         Some(error) => Some(format!("TLS: {error}")),
-        None => of_files(cause),
+        None => of_files(cause, files),
     }
 }
 
-/// Sqlx reads the files at each connection.
-fn of_files(cause: &io::Error) -> Option<String> {
-    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied).then(|| {
-        format!(
-            "a file of postgres.url cannot be read: {cause}; see sslrootcert, sslcert and sslkey there"
-        )
+/// Sqlx reads the files at each connection, and does not tell which one it could not; a firewall may deny a connection in the same
+/// words.
+fn of_files(cause: &io::Error, files: &[(String, PathBuf)]) -> Option<String> {
+    files.iter().find_map(|(name, path)| {
+        let error = File::open(path).err().filter(|error| error.kind() == cause.kind())?;
+        let path = path.display();
+        Some(format!("{name} in postgres.url, {path}, cannot be read: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_firewall_denies_is_no_file() {
+        let denied = sqlx::Error::Io(io::Error::from_raw_os_error(1));
+        let files = [("sslrootcert".to_owned(), PathBuf::from("/dev/null"))];
+        assert_eq!(trouble(&denied, None, &files), None);
+        let missing = sqlx::Error::Io(io::Error::from_raw_os_error(2));
+        let files = [("sslkey".to_owned(), PathBuf::from("/no/such/key"))];
+        let said = trouble(&missing, None, &files).unwrap_or_default();
+        assert!(
+            said.starts_with("sslkey in postgres.url, /no/such/key, cannot be read: "),
+            "{said}"
+        );
+    }
 }

@@ -134,9 +134,13 @@ async fn a_database_is_trusted_and_known_to_and_told_what_is_wrong_else() -> Res
         .await?;
 
     let missing = Issued { certificate: directory.path().join("none.pem"), ..ours.clone() };
-    let words = ["a file of postgres.url cannot be read"];
+    let words = ["sslcert in postgres.url, /", "none.pem, cannot be read: No such file"];
     let unreadable = secured.by_tls("localhost", house, Some(&missing));
     is_told(AREA, &unreadable, &words).await?.stops_cleanly().await?;
+    let locked = secured.by_tls("localhost", house, Some(&ours.with_locked_key()?));
+    let daemon = locked.starts()?;
+    daemon.says("sslkey in postgres.url, /", 1).await?;
+    assert_eq!((daemon.ends().await?, daemon.said("passphrase")), (1, 1), "{:#?}", daemon.log());
 
     secured.shows(&["localhost"], EXPIRED).await?;
     let daemon = is_told(AREA, &scene, &["PostgreSQL's certificate has expired on 20"]).await?;

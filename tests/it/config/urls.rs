@@ -126,7 +126,15 @@ fn several_hosts_are_tried_in_their_order() {
     assert_eq!((&*url.host, url.port), ("one", 5671));
     assert_eq!(url.others, [("::1".to_owned(), 5673), ("three".to_owned(), 1)]);
     assert_eq!(url.to_string(), "amqps://u:***@one:5671,[::1]:5673,three:1/v");
-    assert!(AmqpUrl::parse("amqp://one,,two/").is_err());
+    for (hosts, word) in [
+        ("one,,two", "a comma too many"),
+        (",one", "a comma too many"),
+        ("u:p@one,", "a comma too many"),
+        ("one,two:5672,one:5672", "twice"),
+    ] {
+        let said = AmqpUrl::parse(&format!("amqp://{hosts}/")).unwrap_err().to_string();
+        assert!(said.contains(word), "{hosts}: {said}");
+    }
     let text = "postgres://u:p@one:5433,two/db?target_session_attrs=read-write&sslmode=require";
     let url = PostgresUrl::parse(text).unwrap();
     let masked = url.to_string();
@@ -136,9 +144,20 @@ fn several_hosts_are_tried_in_their_order() {
     let places: Vec<_> =
         options.addresses().into_iter().map(|place| (place.host, place.port)).collect();
     assert_eq!(places, [("one".to_owned(), 5433), ("two".to_owned(), 5432)]);
+    // As it is resolved, and as a certificate has it.
+    let options = bloodbank_audit::store::options("postgres://[::1],[::2]:1/db").unwrap();
+    let places: Vec<_> =
+        options.addresses().into_iter().map(|place| (place.host, place.port)).collect();
+    assert_eq!(places, [("::1".to_owned(), 5432), ("::2".to_owned(), 1)]);
     for (refused, word) in [
         ("postgres://a,b/db?target_session_attrs=standby", "any, primary or read-write"),
         ("postgres:///db?host=a,b", "one host; several are written postgres://one:5432,two:5432"),
+        // It would be this machine's socket.
+        ("postgres://a,/db", "a comma too many"),
+        ("postgres://u:p@,a/db", "a comma too many"),
+        ("postgres://a:5432,b,a/db", "twice"),
+        ("postgres://a,b/db?host=c", "`host` must be left out"),
+        ("postgres://a,b/db?port=5433", "`port` must be left out"),
     ] {
         let said = PostgresUrl::parse(refused).unwrap_err().to_string();
         assert!(said.contains(word), "{said}");

@@ -32,6 +32,19 @@ pub const VALID: Days = (-1, 365);
 /// One that was.
 pub const EXPIRED: Days = (-20, -2);
 
+impl Issued {
+    /// The same with a key that a passphrase locks.
+    pub fn with_locked_key(&self) -> Result<Issued> {
+        let key = self.key.with_extension("locked");
+        let written = std::process::Command::new("openssl")
+            .args(["pkey", "-aes256", "-passout", "pass:secret", "-in"])
+            .args([&self.key, std::path::Path::new("-out"), &key])
+            .status()?;
+        anyhow::ensure!(written.success(), "openssl ended with {written}");
+        Ok(Issued { key, ..self.clone() })
+    }
+}
+
 impl Authority {
     /// One of that name, with its certificate in `directory`.
     pub fn new(directory: &Path, name: &str) -> Result<Authority> {
