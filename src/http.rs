@@ -18,18 +18,25 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    task::JoinSet,
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tracing::{debug, info, warn};
 
-use crate::{supervisor::Board, telemetry::exporter::Exporter};
+use crate::{
+    supervisor::{Board, Status},
+    telemetry::exporter::Exporter,
+};
 
 /// Connections at a time; further ones wait in the kernel.
 const CONNECTIONS: usize = 32;
 
 /// How long one connection may last, from its first byte to its last.
 const CONNECTION: Duration = Duration::from_secs(30);
+
+/// How long a question may take to be asked.
+const QUESTION: Duration = Duration::from_secs(5);
 
 /// How soon the address is tried again where it is taken.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -38,12 +45,32 @@ const AGAIN: Duration = Duration::from_secs(15);
 struct Sources {
     board: Board,
     exporter: Exporter,
+    /// Who may look at files.
+    looking: Arc<Semaphore>,
+}
+
+impl Sources {
+    /// The status with all that has to be looked at for it. Where somebody else looks just now, or a disk does not answer, it is
+    /// as it was seen last.
+    async fn status(&self) -> Status {
+        if let Ok(permit) = Arc::clone(&self.looking).try_acquire_owned() {
+            let board = self.board.clone();
+            let look = spawn_blocking(move || {
+                board.look_at_certificates();
+                drop(permit);
+            });
+            if let Err(error) = look.await {
+                warn!(%error, "our own certificates cannot be looked at");
+            }
+        }
+        self.board.status()
+    }
 }
 
 /// Answers at that address until it is dropped, and closes every connection then.
 pub async fn serve(listen: SocketAddr, board: Board, exporter: Exporter) -> Infallible {
     let tidy = tidy(exporter.clone());
-    let router = router(Sources { board, exporter });
+    let router = router(Sources { board, exporter, looking: Arc::new(Semaphore::new(1)) });
     tokio::select! {
         never = tidy => never,
         never = listen_at(listen, router) => never,
@@ -105,6 +132,7 @@ async fn listen_at(listen: SocketAddr, router: Router) -> Infallible {
 async fn answer(stream: TcpStream, peer: SocketAddr, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        .header_read_timeout(QUESTION)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match timeout(CONNECTION, connection).await {
@@ -149,14 +177,14 @@ async fn readiness(State(sources): State<Arc<Sources>>) -> Response {
 }
 
 async fn status(State(sources): State<Arc<Sources>>) -> Response {
-    match serde_json::to_string_pretty(&sources.board.status()) {
+    match serde_json::to_string_pretty(&sources.status().await) {
         Ok(json) => typed(StatusCode::OK, "application/json", json + "\n"),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
     }
 }
 
 async fn metrics(State(sources): State<Arc<Sources>>) -> Response {
-    sources.board.status().measure();
+    sources.status().await.measure();
     typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", sources.exporter.render())
 }
 

@@ -68,9 +68,12 @@ impl Options {
         let reload = move || of_reload.reloading(|| reload.reload());
         let board = Board::new(&settings);
         let of_signal = board.clone();
-        let tell = move || match serde_json::to_string(&of_signal.status()) {
-            Ok(status) => tracing::info!(status, "SIGUSR1: how the daemon fares"),
-            Err(error) => tracing::error!(%error, "the status cannot be told"),
+        let tell = move || {
+            of_signal.look_at_certificates();
+            match serde_json::to_string(&of_signal.status()) {
+                Ok(status) => tracing::info!(status, "SIGUSR1: how the daemon fares"),
+                Err(error) => tracing::error!(%error, "the status cannot be told"),
+            }
         };
         let listener = Listener::start(stop.clone(), reload, tell).context("handling signals")?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), pid = std::process::id(), "starting");

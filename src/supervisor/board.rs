@@ -5,7 +5,6 @@ use std::{
     time::Duration,
 };
 
-use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{
@@ -40,8 +39,8 @@ struct Shared {
     depths: watch::Sender<Option<Depths>>,
     history: Mutex<History>,
     canary: Mutex<Option<CanaryStatus>>,
-    /// Until when the certificate is valid that the broker has shown.
-    shown: Mutex<Option<OffsetDateTime>>,
+    /// Until when certificates are valid: the broker's as it was shown last, our own as they were read last.
+    certificates: Mutex<Certificates>,
     /// Where our own certificates are.
     trust: Trust,
     store: store::Settings,
@@ -69,7 +68,7 @@ impl Board {
             canary: Mutex::new(
                 settings.canary.as_ref().map(|flights| CanaryStatus::new(flights.every)),
             ),
-            shown: Mutex::default(),
+            certificates: Mutex::default(),
             trust: settings.broker.address.trust.clone(),
             store: settings.store.clone(),
             memory: settings.rules.bounds.bytes,
@@ -135,7 +134,7 @@ impl Board {
 
     /// A session with the broker was opened.
     pub(super) fn consumes(&self, depths: Depths, expiry: Expiry) {
-        *self.0.shown.lock().unwrap_or_else(PoisonError::into_inner) = expiry.broker;
+        self.certificates().broker = expiry.broker;
         self.0.coverage.note(State::Recording, "a session with the broker was opened");
         self.0.sides.there(Side::Broker);
         self.0.depths.send_replace(Some(depths));
@@ -196,17 +195,19 @@ impl Board {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Our own are read, two small files, since they may be replaced at any time.
-    fn certificates(&self) -> Certificates {
-        let Shared { shown, trust, store, .. } = &*self.0;
-        Certificates {
-            broker: *shown.lock().unwrap_or_else(PoisonError::into_inner),
-            broker_client: trust.expiry(),
-            postgres_client: store.own_certificate().map(|own| own.not_after),
-        }
+    /// Reads until when our own certificates are valid: two small files, which may be replaced at any time. It waits for the disk.
+    pub fn look_at_certificates(&self) {
+        let (broker, postgres) = (self.0.trust.expiry(), self.0.store.own_certificate());
+        let mut certificates = self.certificates();
+        certificates.broker_client = broker;
+        certificates.postgres_client = postgres.map(|own| own.not_after);
     }
 
-    /// How the daemon fares now.
+    fn certificates(&self) -> MutexGuard<'_, Certificates> {
+        self.0.certificates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the daemon fares now; its own certificates as they were looked at last.
     pub fn status(&self) -> Status {
         let Shared { run, tally, pulse, coverage, sides, depths, memory, keep, .. } = &*self.0;
         let present = coverage.present().borrow().clone();
@@ -238,7 +239,7 @@ impl Board {
             queue: depths.borrow().map(Into::into),
             history: self.history().clone(),
             canary: self.0.canary.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            certificates: self.certificates(),
+            certificates: *self.certificates(),
             retention_seconds: keep.borrow().map(|keep| keep.as_secs()),
         }
     }

@@ -4,8 +4,12 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
+use metrics_util::MetricKindMask;
 
 use crate::measures::{self, Kind};
+
+/// A gauge that was not set for that long is told no more: each one is set whenever they are asked for, as long as it is known.
+const STALE: Duration = Duration::from_secs(1);
 
 /// Where this process's metrics are kept and read.
 #[derive(Debug, Clone)]
@@ -34,7 +38,7 @@ impl Exporter {
     /// # Errors
     /// It has been called before.
     pub fn install() -> Result<Exporter, ExporterError> {
-        let mut builder = PrometheusBuilder::new();
+        let mut builder = PrometheusBuilder::new().idle_timeout(MetricKindMask::GAUGE, Some(STALE));
         for measure in measures::ALL {
             if let Kind::Histogram(buckets) = measure.kind {
                 let name = Matcher::Full(measure.name.to_owned());

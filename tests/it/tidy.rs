@@ -49,6 +49,7 @@ const ALONE: &[(&str, &[&str])] = &[
     ("sd_notify", &["src/service_manager.rs"]),
     ("axum", &["src/http.rs"]),
     ("metrics_exporter_prometheus", &["src/telemetry/exporter.rs"]),
+    ("metrics_util", &["src/telemetry/exporter.rs"]),
     ("amqprs", &["src/broker/"]),
     // The configuration checks the URL with the parser that will read it.
     ("ed25519_dalek", &["src/ledger/"]),

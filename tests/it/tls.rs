@@ -155,6 +155,17 @@ async fn a_broker_that_demands_a_certificate_gets_one_or_says_what_is_wrong() ->
         let left = value - time::OffsetDateTime::now_utc().unix_timestamp() as f64;
         assert!((364.0..=365.0).contains(&(left / 86_400.0)), "{role}: {left}");
     }
+    // What is not there any more is not told any more.
+    let certificate = std::fs::read(&ours.certificate)?;
+    std::fs::remove_file(&ours.certificate)?;
+    testbed::eventually("the file's gauge is gone", crate::support::PATIENCE, async || {
+        let (_, measured) = ask(daemon.serves_at().await?, "/metrics").await?;
+        let told = |role: &str| measured.contains(&format!("{CERTIFICATE}{{role=\"{role}\"}} "));
+        anyhow::ensure!(told("broker") && !told("broker_client"), "{measured}");
+        Ok(())
+    })
+    .await?;
+    std::fs::write(&ours.certificate, certificate)?;
     daemon.stops_cleanly().await?;
 
     let other = Authority::new(directory.path(), "stranger")?;
@@ -184,9 +195,12 @@ async fn a_broker_that_demands_a_certificate_gets_one_or_says_what_is_wrong() ->
     assert!(said.contains("by the client certificate"), "{said}");
 
     // A key that is of another certificate is found before anything is tried.
+    let locked = ours.with_locked_key()?;
     let mixed = Issued { certificate: ours.certificate, key: old.key };
-    let daemon = known_by(&scene, &mixed).starts()?;
-    daemon.says("rabbitmq.tls_client_key", 1).await?;
-    assert_eq!(daemon.ends().await?, 78);
+    for (identity, word) in [(mixed, "it is no key of the certificate"), (locked, "passphrase")] {
+        let daemon = known_by(&scene, &identity).starts()?;
+        daemon.says("rabbitmq.tls_client_key", 1).await?;
+        assert_eq!((daemon.ends().await?, daemon.said(word)), (78, 1), "{:#?}", daemon.log());
+    }
     Ok(())
 }
