@@ -44,6 +44,8 @@ struct Present {
     missing: u64,
     /// The file ends in the middle of a line.
     torn: bool,
+    /// It was said that the file was taken away, and no other could be opened.
+    gone: bool,
     /// Lines taken from the queue.
     lines: u64,
 }
@@ -63,6 +65,7 @@ impl LogFile {
             pruned: hour(),
             missing: 0,
             torn: false,
+            gone: false,
             lines: 0,
         };
         let file = Self {
@@ -82,10 +85,7 @@ impl LogFile {
     /// Opens the present file under its name again; where that fails, the old one stays in use.
     pub(super) fn reopen(&self) -> Result<(), LogError> {
         let appender = self.names.open()?;
-        let mut present = self.present();
-        present.appender = appender;
-        // To be measured anew.
-        present.path = PathBuf::new();
+        self.present().begin(appender);
         Ok(())
     }
 
@@ -105,7 +105,9 @@ impl LogFile {
 
     fn write_line(&self, line: &[u8]) {
         let mut present = self.present();
-        self.begin_another_where_full(&mut present, line.len());
+        let path = self.names.present(OffsetDateTime::now_utc());
+        self.begin_another_where_gone(&mut present, &path);
+        self.begin_another_where_full(&mut present, &path, line.len());
         if let Err(error) = self.catch_up(&mut present).and_then(|()| present.put(line)) {
             present.missing += 1;
             if present.missing == 1 {
@@ -154,13 +156,35 @@ impl LogFile {
         let _ = self.stderr.clone().write_all(notice.line(self.format).as_bytes());
     }
 
+    /// Opens the file anew, its directory too, where somebody has taken it away: what is open would be written to, and never be
+    /// read. Where that fails it is written on all the same, since it may only have been moved.
+    fn begin_another_where_gone(&self, present: &mut Present, path: &Path) {
+        if path.exists() {
+            present.gone = false;
+            return;
+        }
+        match self.names.open() {
+            Ok(appender) => {
+                present.begin(appender);
+                (present.torn, present.gone) = (false, false);
+            }
+            Err(error) if !present.gone => {
+                present.gone = true;
+                self.say(&Notice::error(format!(
+                    "{} is gone, and cannot be opened anew: {error}; until that is mended lines may be on stderr alone",
+                    path.display()
+                )));
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Sets the present file aside where the line would make it too large.
-    fn begin_another_where_full(&self, present: &mut Present, line: usize) {
+    fn begin_another_where_full(&self, present: &mut Present, path: &Path, line: usize) {
         let Some(max_size) = self.max_size else { return };
-        let path = self.names.present(OffsetDateTime::now_utc());
         if present.path != path {
-            present.bytes = std::fs::metadata(&path).map_or(0, |file| file.len());
-            present.path = path;
+            present.bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+            path.clone_into(&mut present.path);
         }
         if present.bytes == 0 || present.bytes + line as u64 <= max_size {
             return;
@@ -191,6 +215,13 @@ impl LogFile {
 }
 
 impl Present {
+    /// Goes on with a file that was opened anew.
+    fn begin(&mut self, appender: RollingFileAppender) {
+        self.appender = appender;
+        // To be measured anew.
+        self.path = PathBuf::new();
+    }
+
     /// Writes text that ends a line.
     fn put(&mut self, text: &[u8]) -> io::Result<()> {
         let mut rest = text;

@@ -161,6 +161,40 @@ fn where_reopening_fails_the_old_file_is_written_on() {
 }
 
 #[test]
+fn a_file_or_a_directory_that_was_taken_away_is_made_anew() {
+    let directory = TempDir::new().unwrap();
+    let logs = directory.path().join("logs");
+    let config = config_in(&logs, &["log.rotation=never", "log.max_size=4 KiB"]);
+    let screen = Screen::default();
+    let (subscriber, log) = Logs::build(&config, screen.clone(), false).unwrap();
+    let written = || log.handle.file.as_ref().unwrap().drain(LAST_LINES);
+    with_default(subscriber, || {
+        tracing::info!("before");
+        written();
+        fs::remove_file(logs.join("bloodbank-audit.log")).unwrap();
+        tracing::info!("between");
+        written();
+        assert!(only_file(&logs).ends_with("between\n"));
+        fs::remove_dir_all(&logs).unwrap();
+        tracing::info!("after");
+        written();
+        assert!(only_file(&logs).ends_with("after\n"));
+        // Something is in the way.
+        fs::remove_dir_all(&logs).unwrap();
+        fs::write(&logs, "").unwrap();
+        (0..3).for_each(|_| tracing::info!("on stderr alone"));
+        written();
+        fs::remove_file(&logs).unwrap();
+        tracing::info!("again");
+        written();
+        assert!(only_file(&logs).ends_with("again\n"));
+    });
+    drop(log);
+    let screen = screen.text();
+    assert_eq!(screen.matches("is gone, and cannot be opened anew").count(), 1, "{screen}");
+}
+
+#[test]
 fn without_files_there_is_nothing_to_reopen() {
     shown(&config(&[]), false, |handle| handle.reopen().unwrap());
 }
