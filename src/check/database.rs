@@ -12,7 +12,7 @@ use super::{
     finding::{Area, Finding},
     network::addresses,
 };
-use crate::store::{Fault, Settings, Survey};
+use crate::store::{DatabaseAddress, Fault, Settings, Survey};
 
 const AREA: Area = Area::PostgreSql;
 
@@ -46,7 +46,7 @@ pub async fn plain_text(settings: &Settings) -> Option<Finding> {
 /// Looks at all of it.
 pub async fn check(setup: &Setup) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let Some((mut survey, stays_here)) = first(setup, &mut findings).await else {
+    let Some((mut survey, place)) = first(setup, &mut findings).await else {
         let because = findings
             .iter()
             .rev()
@@ -56,7 +56,7 @@ pub async fn check(setup: &Setup) -> Vec<Finding> {
         findings.extend(skipped.collect::<Vec<_>>());
         return findings;
     };
-    let asked = look(setup, &mut survey, stays_here, &mut findings).await;
+    let asked = look(setup, &mut survey, &place, &mut findings).await;
     if let Err(fault) = asked {
         findings.push(
             Finding::fault(AREA, "questions", fault.to_string())
@@ -67,24 +67,31 @@ pub async fn check(setup: &Setup) -> Vec<Finding> {
     findings
 }
 
+/// Where the server is that is looked at.
+struct Place {
+    host: String,
+    stays_here: bool,
+}
+
 /// The first server that takes writes, or else the first one.
-async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bool)> {
+async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, Place)> {
     let each = setup.store.each();
     let several = each.len() > 1;
-    let mut found: Option<(Survey, bool)> = None;
+    let mut found: Option<(Survey, Place)> = None;
     let mut writes = false;
     for store in &each {
-        let Some((mut survey, here)) = reach::reach(store, findings).await else { continue };
-        let place = store.address();
+        let Some((mut survey, stays_here)) = reach::reach(store, findings).await else { continue };
+        let DatabaseAddress { host, port, .. } = store.address();
         match survey.server().await {
             Ok(server) if several && server.in_recovery => findings.push(Finding::ok(
                 AREA,
                 "standby",
-                format!("{}:{} is a standby, which the daemon passes by", place.host, place.port),
+                format!("{host}:{port} is a standby, which the daemon passes by"),
             )),
             Ok(_) if !writes => {
                 writes = true;
-                if let Some((other, _)) = found.replace((survey, here)) {
+                let place = Place { host, stays_here };
+                if let Some((other, _)) = found.replace((survey, place)) {
                     other.close().await;
                 }
                 continue;
@@ -93,7 +100,7 @@ async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bo
                 Finding::warning(
                     AREA,
                     "primary",
-                    format!("{}:{} takes writes, too", place.host, place.port),
+                    format!("{host}:{port} takes writes, too"),
                 )
                 .advise("see that these are servers of one cluster, of which one is the primary: the daemon writes to the first"),
             ),
@@ -101,7 +108,7 @@ async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bo
             Err(_) => {}
         }
         match &found {
-            None => found = Some((survey, here)),
+            None => found = Some((survey, Place { host, stays_here })),
             Some(_) => survey.close().await,
         }
     }
@@ -114,7 +121,7 @@ async fn first(setup: &Setup, findings: &mut Vec<Finding>) -> Option<(Survey, bo
 async fn look(
     setup: &Setup,
     survey: &mut Survey,
-    stays_here: bool,
+    place: &Place,
     findings: &mut Vec<Finding>,
 ) -> Result<(), Fault> {
     let server = survey.server().await?;
@@ -123,7 +130,7 @@ async fn look(
     findings.push(role::check(&role));
     findings.push(room::connections(&server, &role, setup.canaries));
     findings.extend(schema::check(setup, survey, &server, &role).await?);
-    findings.push(clock::check(survey, setup.store.address().host).await?);
-    findings.push(room::disk(&server, stays_here));
+    findings.push(clock::check(survey, place).await?);
+    findings.push(room::disk(&server, place.stays_here));
     Ok(())
 }

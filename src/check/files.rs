@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 
 use super::{
     Setup, disk,
@@ -80,6 +83,19 @@ fn secret(file: &SecretFile) -> Finding {
     }
 }
 
+/// A log file that this user cannot write on, as where somebody else ran the daemon to try it out.
+fn not_ours(directory: &Path) -> Option<PathBuf> {
+    let of_logs = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("bloodbank-audit.") && name.ends_with(".log")
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(of_logs).find(|path| {
+        let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS];
+        access(path, Access::WRITE_OK).is_err_and(|error| denied.contains(&error))
+    })
+}
+
 /// The daemon makes the directory where it is missing.
 fn logs(directory: &Path) -> Vec<Finding> {
     let shown = directory.display();
@@ -92,7 +108,19 @@ fn logs(directory: &Path) -> Vec<Finding> {
                 .advise("set log.directory to a directory, or unset it")
         }
         Ok(metadata) => match access(directory, Access::WRITE_OK | Access::EXEC_OK) {
-            Ok(()) => Finding::ok(AREA, "log directory", format!("{shown} can be written to")),
+            Ok(()) => match not_ours(directory) {
+                None => Finding::ok(AREA, "log directory", format!("{shown} can be written to")),
+                Some(file) => Finding::fault(
+                    AREA,
+                    "log directory",
+                    format!(
+                        "user {uid} cannot write to {}, as where another user has begun it",
+                        file.display()
+                    ),
+                )
+                .advise("give the log files to the user that the daemon runs as")
+                .command(format!("chown -R {uid} {written}")),
+            },
             Err(error) => Finding::fault(
                 AREA,
                 "log directory",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     super::{finding::Finding, shell::word},
-    AREA,
+    AREA, Place,
 };
 use crate::store::{Fault, Survey};
 
@@ -14,12 +14,12 @@ const NOTICED: f64 = 5.0;
 const FAR: f64 = 3600.0;
 
 /// How far the two are apart.
-pub async fn check(survey: &mut Survey, host: String) -> Result<Finding, Fault> {
+pub async fn check(survey: &mut Survey, place: &Place) -> Result<Finding, Fault> {
     let (ahead, doubt) = survey.clock_ahead().await?;
-    Ok(judge(ahead, doubt, &host))
+    Ok(judge(ahead, doubt, place))
 }
 
-fn judge(ahead: f64, doubt: Duration, host: &str) -> Finding {
+fn judge(ahead: f64, doubt: Duration, place: &Place) -> Finding {
     let apart = (ahead.abs() - doubt.as_secs_f64()).max(0.0);
     let which = if ahead < 0.0 { "behind" } else { "ahead of" };
     let lasting = humantime::format_duration(Duration::from_millis(
@@ -38,10 +38,13 @@ fn judge(ahead: f64, doubt: Duration, host: &str) -> Finding {
     } else {
         return Finding::ok(AREA, "clock", found);
     };
-    finding
+    let finding = finding
         .advise("set both clocks by NTP; on either machine:")
-        .command("timedatectl set-ntp true")
-        .command(format!("ssh {} timedatectl", word(host)))
+        .command("timedatectl set-ntp true");
+    if place.stays_here {
+        return finding;
+    }
+    finding.command(format!("ssh {} timedatectl", word(&place.host)))
 }
 
 #[cfg(test)]
@@ -51,13 +54,17 @@ mod tests {
 
     #[test]
     fn clocks_are_judged_by_what_is_sure() {
-        let verdict = |ahead, doubt| judge(ahead, Duration::from_secs(doubt), "db").verdict;
+        let at = |stays_here| Place { host: "db".to_owned(), stays_here };
+        let judged = |ahead, doubt| judge(ahead, Duration::from_secs(doubt), &at(false));
+        let verdict = |ahead, doubt| judged(ahead, doubt).verdict;
         assert_eq!(verdict(0.2, 0), Verdict::Ok);
         assert_eq!(verdict(6.0, 0), Verdict::Warning);
         // The answer took so long that it tells nothing.
         assert_eq!(verdict(6.0, 2), Verdict::Ok);
         assert_eq!(verdict(-30.0, 1), Verdict::Warning);
         assert_eq!(verdict(-3700.0, 1), Verdict::Fault);
-        assert!(judge(-3700.0, Duration::ZERO, "db").found.contains("1h 1m 40s behind"));
+        assert!(judged(-3700.0, 0).found.contains("1h 1m 40s behind"));
+        assert_eq!(judged(6.0, 0).commands[1], "ssh db timedatectl");
+        assert_eq!(judge(6.0, Duration::ZERO, &at(true)).commands.len(), 1);
     }
 }

@@ -101,6 +101,37 @@ async fn a_log_directory_that_cannot_be_written_is_named() -> Result<()> {
     Ok(())
 }
 
+/// Root may write to every file, so this one is on a file system that nobody may write to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_file_of_another_user_is_named() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("bloodbank-audit.2026-11-29.log");
+    fs::write(&file, "")?;
+    // What is not there yet can be made.
+    std::os::unix::fs::symlink("nowhere", directory.path().join("bloodbank-audit.log"))?;
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let scene = scene.with("log.directory", directory.path().display().to_string());
+    Checked::of(&scene)?.is_well("files", "log directory");
+    let seen = r#"mount --bind "$0" "$0"; mount -o remount,bind,ro "$0"; exec "$@""#;
+    let output = Command::new("/usr/bin/unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-ec", seen])
+        .arg(&file)
+        .args([env!("CARGO_BIN_EXE_bloodbank-audit"), "check", "--json"])
+        .env_clear()
+        .envs(scene.environment())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()?;
+    let answer = Answer {
+        status: output.status.code().context("a signal ended it")?,
+        stdout: output.stdout,
+        stderr: String::from_utf8(output.stderr)?,
+    };
+    let said = "bloodbank-audit.2026-11-29.log, as where another user has begun it";
+    Checked::by(&answer)?.finds(("files", "log directory"), "fault", said, "chown -R");
+    Ok(())
+}
+
 #[test]
 fn a_wrong_configuration_is_said_and_nothing_else_is_looked_at() -> Result<()> {
     let directory = tempfile::tempdir()?;
