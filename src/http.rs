@@ -36,7 +36,7 @@ const CONNECTIONS: usize = 32;
 const CONNECTION: Duration = Duration::from_secs(30);
 
 /// How long a question may take to be asked.
-const QUESTION: Duration = Duration::from_secs(5);
+const QUESTION: Duration = Duration::from_secs(2);
 
 /// How soon the address is tried again where it is taken.
 const AGAIN: Duration = Duration::from_secs(15);
@@ -133,6 +133,7 @@ async fn answer(stream: TcpStream, peer: SocketAddr, router: Router) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(QUESTION)
+        .half_close(true)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match timeout(CONNECTION, connection).await {

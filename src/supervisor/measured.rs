@@ -3,7 +3,10 @@
 use metrics::{counter, gauge};
 use time::OffsetDateTime;
 
-use super::status::{Certificates, Status};
+use super::{
+    canary::Missing,
+    status::{Certificates, Status},
+};
 use crate::{measures::*, store::State};
 
 impl Status {
@@ -44,6 +47,9 @@ impl Status {
         counter!(UNBOUND).increment(0);
         gauge!(COMMITTED_AT).set(self.committed_at.map_or(0.0, unix));
         if let Some(canary) = &self.canary {
+            for outcome in Missing::OUTCOMES.into_iter().chain(["stored"]) {
+                counter!(CANARIES, "outcome" => outcome).increment(0);
+            }
             gauge!(CANARY_EVERY).set(canary.every_seconds);
             gauge!(CANARY_STORED_AT).set(unix(canary.stored_at));
         }

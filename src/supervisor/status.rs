@@ -136,9 +136,6 @@ pub struct CanaryStatus {
 
 impl CanaryStatus {
     pub(super) fn new(every: Duration) -> CanaryStatus {
-        for outcome in Missing::OUTCOMES.into_iter().chain(["stored"]) {
-            counter!(CANARIES, "outcome" => outcome).increment(0);
-        }
         let every_seconds = every.as_secs_f64();
         CanaryStatus { every_seconds, stored_at: now(), took_seconds: None, missing: None }
     }

@@ -161,6 +161,11 @@ async fn every_metric_is_one_that_is_documented() -> Result<()> {
         assert!(known || name.starts_with("process_"), "{name}");
     }
     assert!(body.contains("process_resident_memory_bytes "), "{body}");
+    // A rate over it has to begin with zero.
+    for outcome in ["unmarked", "unpublished", "unrouted", "lost"] {
+        let sample = format!("bloodbank_audit_canaries_total{{outcome=\"{outcome}\"}} 0\n");
+        assert!(body.contains(&sample), "{sample} is not in\n{body}");
+    }
     // No label takes a value from the bus.
     assert!(!body.contains(&event(1).routing_key), "{body}");
     daemon.stops_cleanly().await
@@ -347,6 +352,13 @@ async fn what_is_asked_otherwise_is_refused() -> Result<()> {
         let first = answer.lines().next().unwrap_or_default();
         assert!(first.contains(wanted), "{wanted}: {first:?}");
     }
+    // Who has nothing more to say is answered, as a shell's `printf … | nc -N` is.
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").await?;
+    stream.shutdown().await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    assert!(answer.ends_with("\r\n\r\nalive\n"), "{answer:?}");
     answers(address, "/readyz", 200, "ready: ").await?;
     daemon.stops_cleanly().await
 }
