@@ -127,7 +127,7 @@ async fn look(
     let server = survey.server().await?;
     let role = survey.role().await?;
     findings.extend(server::check(&server, &survey.settings, &role));
-    findings.push(role::check(&role));
+    findings.push(role::check(&server, &role));
     findings.push(room::connections(&server, &role, setup.canaries));
     findings.extend(schema::check(setup, survey, &server, &role).await?);
     findings.push(clock::check(survey, place).await?);

@@ -161,6 +161,9 @@ async fn before_the_first_start_what_is_not_there_yet_is_no_fault() -> Result<()
     checked.is_well("rabbitmq", "queue");
     checked.is_well("postgresql", "schema");
     assert_eq!(checked.all("postgresql", "rights")[0]["verdict"], "skipped");
+    // What grants comes with the schema.
+    let role = checked.finds(("postgresql", "role"), "warning", "SUPERUSER", "CREATE ROLE");
+    assert!(role[1].starts_with("bloodbank-audit migrate ") && role[2].contains("grant_writer"));
     assert_eq!(scene.asks(&["check", "--strict"])?.status, 1);
     // It made nothing.
     let checked = Checked::of(&scene)?;

@@ -114,6 +114,11 @@ fn refused(place: &DatabaseAddress, unopened: &Unopened) -> Finding {
     let Unopened { stage, fault } = unopened;
     let DatabaseAddress { user, database, .. } = place;
     match stage {
+        // It starts, it stops, or it recovers.
+        Stage::Connection if fault.sqlstate.as_deref() == Some("57P03") => {
+            Finding::fault(AREA, "login", fault.to_string())
+                .advise("await that it takes connections; its log says what it does")
+        }
         Stage::Connection => Finding::fault(AREA, "login", fault.to_string()).advise(
             "see whether it is PostgreSQL that listens there, and what its log says",
         ),

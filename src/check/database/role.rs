@@ -3,11 +3,12 @@
 use super::{
     super::{finding::Finding, shell::identifier},
     AREA,
+    schema::migrate,
 };
-use crate::store::Role;
+use crate::store::{Role, Server};
 
 /// What of a role is more than the daemon needs.
-pub fn check(role: &Role) -> Finding {
+pub fn check(server: &Server, role: &Role) -> Finding {
     let attributes = [
         (role.superuser, "SUPERUSER"),
         (role.creates_roles, "CREATEROLE"),
@@ -31,10 +32,15 @@ pub fn check(role: &Role) -> Finding {
     );
     let finding = Finding::warning(AREA, "role", found);
     if role.superuser {
-        finding
+        let finding = finding
             .advise("run the daemon as a role that can only add, set it in postgres.url, and set postgres.migrate = false:")
-            .command("CREATE ROLE bloodbank_audit LOGIN;")
-            .command("SELECT audit.grant_writer('bloodbank_audit');")
+            .command("CREATE ROLE bloodbank_audit LOGIN;");
+        // What grants is part of the schema.
+        let finding = match role.schema_owner {
+            Some(_) => finding,
+            None => finding.command(migrate(server)),
+        };
+        finding.command("SELECT audit.grant_writer('bloodbank_audit');")
     } else {
         let without: Vec<_> = too_much.iter().map(|name| format!("NO{name}")).collect();
         finding.advise("as a superuser:").command(format!(

@@ -101,7 +101,8 @@ fn schema(setup: &Setup, state: &SchemaState, server: &Server, role: &Role) -> F
     }
 }
 
-fn migrate(server: &Server) -> String {
+/// What brings the schema up to date.
+pub fn migrate(server: &Server) -> String {
     let url = format!("postgres://OWNER@HOST/{}", server.database);
     format!("bloodbank-audit migrate --database-url {}", word(&url))
 }
