@@ -173,6 +173,10 @@ async fn installed_upgraded_removed_and_purged_it_leaves_what_it_should() -> Res
     assert!(said.contains("# default") && said.contains("uid="), "{said}");
     let said = machine.run("stat -c '%a %U %G' /etc/bloodbank-audit")?;
     assert!(said.contains("750 root bloodbank-audit"), "{said}");
+    let documents = "/usr/share/doc/bloodbank-audit";
+    let examples = ["prometheus-alerts.yml", "grafana-dashboard.json", "growing-delays.conf"];
+    let examples = examples.map(|name| format!("{documents}/examples/{name}"));
+    assert_eq!(machine.has(&examples.each_ref().map(String::as_str))?, examples);
     // With its manual there, the unit is found right as it is; nothing was enabled.
     let verified =
         machine.run("systemd-analyze verify bloodbank-audit.service bloodbank-audit@x.service")?;

@@ -71,8 +71,10 @@ fn fill(stage: &Stage, release: &Release, program: &Path) -> Result<()> {
         stage.file(&format!("{documents}/{name}"), files::of_repository(&name)?)?;
     }
     stage.compressed(&format!("{documents}/changelog"), files::of_repository("CHANGELOG.md")?)?;
-    let growing = files::of_repository("systemd/growing-delays.conf")?;
-    stage.file(&format!("{documents}/examples/growing-delays.conf"), growing)?;
+    for (directory, name) in files::EXAMPLES {
+        let content = files::of_repository(&format!("{directory}/{name}"))?;
+        stage.file(&format!("{documents}/examples/{name}"), content)?;
+    }
     let copyright = files::of_repository("packaging/debian/copyright")?;
     stage.file(&format!("{documents}/copyright"), copyright)
 }

@@ -48,6 +48,13 @@ pub fn of_repository(path: &str) -> Result<Vec<u8>> {
     fs::read(cargo::root().join(path)).with_context(|| format!("read {path}"))
 }
 
+/// What somebody copies who wants it: the directory in the repository, and the file.
+pub const EXAMPLES: [(&str, &str); 3] = [
+    ("config", "grafana-dashboard.json"),
+    ("config", "prometheus-alerts.yml"),
+    ("systemd", "growing-delays.conf"),
+];
+
 /// The documents of the repository, as paths from its root, in order.
 ///
 /// # Errors

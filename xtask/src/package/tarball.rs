@@ -25,9 +25,11 @@ pub fn make(release: &Release, program: &Path) -> Result<PathBuf> {
     for (shell, file, script) in files::completions(program)? {
         stage.file(&inside(&format!("share/completions/{shell}/{file}")), script)?;
     }
-    let of_systemd = ["bloodbank-audit.service", "bloodbank-audit@.service", "growing-delays.conf"];
-    for file in of_systemd.into_iter().chain(["sysusers.conf", "tmpfiles.conf"]) {
-        let path = format!("systemd/{file}");
+    let of_systemd =
+        ["bloodbank-audit.service", "bloodbank-audit@.service", "sysusers.conf", "tmpfiles.conf"];
+    let of_systemd = of_systemd.into_iter().map(|file| ("systemd", file));
+    for (directory, file) in of_systemd.chain(files::EXAMPLES) {
+        let path = format!("{directory}/{file}");
         stage.file(&inside(&path), files::of_repository(&path)?)?;
     }
     let top = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"];
