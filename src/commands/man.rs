@@ -1,6 +1,10 @@
 //! `bloodbank-audit man`: the manual, a page a command.
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::CommandFactory as _;
 use clap_mangen::Man;
@@ -37,8 +41,10 @@ impl Options {
         let mut program = Cli::command();
         program.build();
         if let Some(directory) = self.out {
-            let written = fs::create_dir_all(&directory)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), &directory));
+            let mut program = Cli::command().disable_help_subcommand(true);
+            program.build();
+            let written =
+                fs::create_dir_all(&directory).and_then(|()| write_all(&program, &directory));
             let what = format!("cannot write manual pages into {}", directory.display());
             return print::ended(written, &what);
         }
@@ -63,8 +69,20 @@ impl Options {
     }
 }
 
+/// Writes the page of a command, and of those below it.
+fn write_all(command: &clap::Command, directory: &Path) -> io::Result<()> {
+    for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+        write_all(command, directory)?;
+    }
+    let name = Man::new(command.clone()).get_filename();
+    fs::write(directory.join(name), rendered(command.clone())?)
+}
+
 fn rendered(command: clap::Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
-    Ok(page)
+    let program = concat!("bloodbank-audit ", env!("CARGO_PKG_VERSION"));
+    Man::new(command).source(program).render(&mut page)?;
+    // Examples are set as they are written: no wider gaps, no word divided.
+    let page = String::from_utf8(page).map_err(io::Error::other)?;
+    Ok(page.replacen("\n.SH EXTRA\n", "\n.SH NOTES\n.ad l\n.nh\n", 1).into_bytes())
 }

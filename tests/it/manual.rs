@@ -59,6 +59,8 @@ fn every_command_has_a_page() -> Result<()> {
                 text.contains(".SH NAME") && text.contains("Exit status:"),
                 "{command}: {text}"
             );
+            // Examples are not stretched.
+            assert!(text.contains("\n.SH NOTES\n.ad l\n.nh\n"), "{command}: {text}");
         }
         // A hyphen in a page is written with a backslash.
         let escaped = command.replace('-', "\\-");
