@@ -29,6 +29,7 @@ pub mod overview;
 pub mod partitions;
 mod print;
 pub mod reading;
+pub mod redact;
 mod reload;
 pub mod replay;
 pub mod run;

@@ -41,6 +41,10 @@ fn main() -> ExitCode {
         Command::Coverage(options) => {
             with_answer(&flags, &environment, |config| options.run(config))
         }
+        Command::Redact(options) => {
+            let of_key = environment.clone();
+            with_answer(&flags, &environment, |config| options.run(config, of_key))
+        }
         Command::Keys(options) => options.run(&environment),
         Command::Config(options) => options.run(&flags, &environment),
         Command::Completions(options) => options.run(),

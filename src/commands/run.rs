@@ -55,7 +55,14 @@ impl Options {
         logs: LogHandle,
     ) -> anyhow::Result<ExitCode> {
         let live = Live::new(&loaded.config)?;
-        let settings = settings::daemon(&loaded.config, &live)?;
+        let mut settings = settings::daemon(&loaded.config, &live)?;
+        settings.store = match settings::with_key(settings.store, &loaded.config, &environment) {
+            Ok(store) => store,
+            Err(wrong) => {
+                tracing::error!("ledger.key_file: {wrong:#}");
+                return Ok(ExitCode::from(exit::CONFIG));
+            }
+        };
         let listen = loaded.config.http.listen;
         if let Err(wrong) = usable(&settings) {
             tracing::error!("{wrong}");
@@ -81,6 +88,12 @@ impl Options {
             tracing::warn!(
                 "rabbitmq.declare = \"verify\": exchanges and queues are only looked for; AMQP shows nobody their type, \
                  arguments and bindings, so see to it that the queue is durable, bound, and has a dead-letter exchange"
+            );
+        }
+        if settings.store.ledger.as_ref().is_some_and(|ledger| ledger.key.is_none()) {
+            tracing::info!(
+                "there is no ledger.key_file: what is recorded is sealed and nothing is signed, so whoever holds the database \
+                 could make all of it anew; `bloodbank-audit keys generate` makes a key"
             );
         }
         let (broker, database) = (settings.broker.clone(), settings.store.clone());

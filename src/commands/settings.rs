@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use bytesize::ByteSize;
 use tokio::sync::watch;
 
+use super::keys;
 use crate::{
     backoff::Backoff,
     broker::{self, Address, Auth, Identity, Login, ManagementAddress, Topology, Trust},
-    config::{self, AmqpUrl, Config, ManagementUrl},
+    config::{self, AmqpUrl, Config, Environment, ManagementUrl},
     event::{Envelope, Overrides},
     pipeline::{Bounds, Limits, Rules},
     shared::Shared,
@@ -68,7 +69,7 @@ pub fn daemon(config: &Config, live: &Live) -> Result<supervisor::Settings, stor
         keep: live.keep.subscribe(),
         migrate: config.postgres.migrate,
         rules: rules(config),
-        seal_every: Some(std::time::Duration::from_secs(1)),
+        seal_every: config.ledger.enabled.then_some(config.ledger.seal_every),
         canary: config.canary.every.map(|every| supervisor::Flights {
             every,
             routing_key: config.canary.routing_key.clone(),
@@ -168,8 +169,26 @@ pub fn store(config: &Config) -> Result<store::Settings, store::Fault> {
         dedupe_overlap,
         redelivered_within: config.rabbitmq.consumer_timeout,
         rejected_body: bytes(config.ingest.rejected_body),
-        ledger: Some(store::Ledger::default()),
+        ledger: config
+            .ledger
+            .enabled
+            .then(|| store::Ledger { key: None, origin: config.ledger.origin.clone() }),
     })
+}
+
+/// The same with the key that signs, for whoever adds to the ledger.
+///
+/// # Errors
+/// The key cannot be read, or others can read it.
+pub fn with_key(
+    settings: store::Settings,
+    config: &Config,
+    environment: &Environment,
+) -> anyhow::Result<store::Settings> {
+    let Some(ledger) = settings.ledger else { return Ok(settings) };
+    let key = config.ledger.key_file.as_deref().map(|path| keys::read(path, environment));
+    let ledger = store::Ledger { key: key.transpose()?.map(Arc::new), ..ledger };
+    Ok(store::Settings { ledger: Some(ledger), ..settings })
 }
 
 /// The name of this machine, as its kernel has it.

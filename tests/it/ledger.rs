@@ -1,6 +1,9 @@
 //! The ledger: what is committed is sealed, each batch once, whoever seals.
 
-use anyhow::Result;
+use std::{fs, process::Command};
+
+use anyhow::{Result, ensure};
+use bloodbank_audit::ledger::{Checkpoint, Note, VerifierKey};
 
 use crate::support::{Bed, Scene, event};
 
@@ -23,4 +26,103 @@ async fn what_is_committed_is_sealed_before_a_clean_stop_ends() -> Result<()> {
                                           from audit.seals s window w as (order by s.number)) s where broken";
     assert_eq!(scene.number(broken).await?, 0);
     Ok(())
+}
+
+/// Makes a key in a folder of the test's own: its file, and its public side.
+fn key(folder: &tempfile::TempDir) -> Result<(String, VerifierKey)> {
+    let path = folder.path().join("ledger.key");
+    let made = Command::new(env!("CARGO_BIN_EXE_bloodbank-audit"))
+        .args(["keys", "generate", "--name", "audit.test", "--out"])
+        .arg(&path)
+        .env_clear()
+        .output()?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok((path.display().to_string(), String::from_utf8(made.stdout)?.trim().parse()?))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_seal_has_a_checkpoint_that_the_key_has_signed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (path, key) = key(&folder)?;
+    let scene = Scene::set(Bed::shared().await?)
+        .await?
+        .with("ledger.key_file", path)
+        .with("ledger.origin", "audit.test/bus")
+        .with("ledger.seal_every", "100ms");
+    let daemon = scene.daemon().await?;
+    for round in 0..3 {
+        scene.publish(&[event(round)]).await?;
+        scene.stored(round + 1).await?;
+    }
+    daemon.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    let seals: Vec<(i64, Vec<u8>, Option<String>)> = sqlx::query_as(
+        "select s.tree_size, s.root, c.note from audit.seals s left join audit.checkpoints c using (epoch, tree_size)
+          order by s.number",
+    )
+    .fetch_all(&mut sql)
+    .await?;
+    assert!(!seals.is_empty());
+    for (size, root, note) in seals {
+        let note = Note::parse(note.unwrap_or_default().as_bytes())?;
+        assert_eq!(note.verified(std::slice::from_ref(&key))?.len(), 1);
+        let checkpoint = Checkpoint::parse(note.text())?;
+        assert_eq!(checkpoint.origin(), "audit.test/bus");
+        assert_eq!((checkpoint.size(), checkpoint.root().to_vec()), (u64::try_from(size)?, root));
+    }
+    let unsigned = "select count(*) from audit.batches where signature is null or key_id is null";
+    assert_eq!(scene.number(unsigned).await?, 0);
+    let keys = "select count(*) from audit.acts where kind = 'key' and signature is not null";
+    assert_eq!(scene.number(keys).await?, 1);
+    Ok(())
+}
+
+/// A key that others may read is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_others_may_read_keeps_the_daemon_from_starting() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir()?;
+    let (path, _) = key(&folder)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
+    let scene = Scene::set(Bed::shared().await?).await?.with("ledger.key_file", path);
+    let daemon = scene.starts()?;
+    assert_eq!(daemon.ends().await?, 78);
+    assert_eq!(daemon.said("chmod 600"), 1, "{:#?}", daemon.log());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_is_out_of_the_table_and_on_record() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    scene.publish(&(0..20).map(event).collect::<Vec<_>>()).await?;
+    scene.stored(20).await?;
+    let ids = "select event_id::text from audit.events order by seq limit 3";
+    let ids: Vec<String> = sqlx::query_scalar(ids).fetch_all(&mut scene.sql().await?).await?;
+    let erased = scene.asks(&["redact", &ids[0], "--reason", "a request", "--yes"])?;
+    assert_eq!((erased.status, erased.text().lines().count()), (0, 1), "{}", erased.stderr);
+    let erased =
+        scene.asks(&["redact", &ids[1], "--reason", "a request", "--metadata", "--yes"])?;
+    assert_eq!(erased.status, 0, "{}", erased.stderr);
+    let again = scene.asks(&["redact", &ids[0], "--reason", "again", "--yes"])?;
+    assert!(again.text().starts_with("erased before: "), "{}", again.text());
+    // What was changed is not hidden by erasing it.
+    let change =
+        sqlx::query("update audit.events set source = 'somebody' where event_id = $1::uuid");
+    change.bind(&ids[2]).execute(&mut scene.sql().await?).await?;
+    let altered = scene.asks(&["redact", &ids[2], "--reason", "a request", "--yes"])?;
+    assert_eq!(altered.status, 1, "{}", altered.stderr);
+    assert!(altered.text().contains("is not as it was recorded"), "{}", altered.text());
+
+    assert_eq!(
+        scene
+            .number("select count(*) from audit.events where length(audit.raw(events)) = 0")
+            .await?,
+        2
+    );
+    let acts = "select count(*) from audit.acts where kind = 'erased' and details ->> 'reason' = 'a request'
+                   and length(details ->> 'commit_content') = 64";
+    assert_eq!(scene.number(acts).await?, 2);
+    daemon.stops_cleanly().await
 }
