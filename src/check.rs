@@ -16,7 +16,7 @@ mod shell;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use files::SecretFile;
+pub use files::{LedgerKey, SecretFile};
 pub use finding::{Area, Finding, Verdict};
 
 use crate::{broker as amqp, store};
@@ -27,6 +27,8 @@ pub struct Setup {
     pub secrets: Vec<SecretFile>,
     /// Passwords that stand on the command line, by their keys.
     pub shown: Vec<String>,
+    /// The key that signs the ledger, where one does.
+    pub ledger_key: Option<LedgerKey>,
     /// Where log files go, where they do.
     pub log_directory: Option<PathBuf>,
     /// How the daemon reaches the broker, and what it needs there.

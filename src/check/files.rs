@@ -28,6 +28,15 @@ pub struct SecretFile {
     pub keys: Vec<String>,
 }
 
+/// The file of the key that signs the ledger, and what came of reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LedgerKey {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its public key; or why it cannot be used, in words.
+    pub read: Result<String, String>,
+}
+
 /// Looks at all of them.
 pub fn check(setup: &Setup) -> Vec<Finding> {
     // One that is not ends the command before anything is looked at.
@@ -50,6 +59,7 @@ pub fn check(setup: &Setup) -> Vec<Finding> {
             .advise("write it into the environment, a credential of systemd, or a file that only the daemon's user can read"),
         );
     }
+    findings.extend(setup.ledger_key.as_ref().map(ledger_key));
     if let Some(directory) = &setup.log_directory {
         findings.extend(logs(directory));
     }
@@ -94,6 +104,24 @@ fn not_ours(directory: &Path) -> Option<PathBuf> {
         let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS];
         access(path, Access::WRITE_OK).is_err_and(|error| denied.contains(&error))
     })
+fn ledger_key(key: &LedgerKey) -> Finding {
+    let check = "ledger key";
+    let said = match &key.read {
+        Ok(public) => return Finding::ok(AREA, check, format!("the ledger is signed by {public}")),
+        Err(said) => said,
+    };
+    let finding = Finding::fault(AREA, check, said.as_str());
+    let path = word(&key.path.to_string_lossy()).into_owned();
+    match std::fs::metadata(&key.path) {
+        Ok(metadata) if metadata.mode() & 0o077 != 0 => finding
+            .advise("let nobody but its owner use it, who is the daemon's user")
+            .command(format!("chmod 600 {path}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => finding
+            .advise("make one, as the daemon's user, or unset ledger.key_file")
+            .command(format!("bloodbank-audit keys generate --out {path}")),
+        _ => finding
+            .advise("set ledger.key_file to a file that `bloodbank-audit keys generate` has made"),
+    }
 }
 
 /// The daemon makes the directory where it is missing.

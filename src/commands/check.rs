@@ -5,13 +5,14 @@ mod report;
 use std::process::ExitCode;
 
 use super::{
+    keys,
     overview::write_json,
     reading::with_broker,
     settings,
     terminal::{Output, Paging},
 };
 use crate::{
-    check::{self, Finding, SecretFile, Setup, Verdict},
+    check::{self, Finding, LedgerKey, SecretFile, Setup, Verdict},
     config::{Config, Environment, Flags, Passwords},
     exit, store,
 };
@@ -67,7 +68,8 @@ impl Options {
     pub fn start(self, flags: &Flags, environment: &Environment) -> ExitCode {
         with_broker(flags, environment, |config| async move {
             let passwords = Config::load(flags, environment)?.passwords(environment);
-            let findings = check::check(&setup(&config, passwords)?).await;
+            let ledger_key = ledger_key(&config, environment);
+            let findings = check::check(&setup(&config, passwords, ledger_key)?).await;
             self.write(&findings)
         })
     }
@@ -88,12 +90,24 @@ impl Options {
     }
 }
 
-fn setup(config: &Config, passwords: Passwords) -> Result<Setup, store::Fault> {
+fn ledger_key(config: &Config, environment: &Environment) -> Option<LedgerKey> {
+    let path = config.ledger.key_file.clone().filter(|_| config.ledger.enabled)?;
+    let read = keys::read(&path, environment);
+    let public = read.map(|key| key.signer().verifier().to_string());
+    Some(LedgerKey { path, read: public.map_err(|error| format!("{error:#}")) })
+}
+
+fn setup(
+    config: &Config,
+    passwords: Passwords,
+    ledger_key: Option<LedgerKey>,
+) -> Result<Setup, store::Fault> {
     let rabbitmq = &config.rabbitmq;
     let secrets = passwords.files.into_iter().map(|(path, keys)| SecretFile { path, keys });
     Ok(Setup {
         secrets: secrets.collect(),
         shown: passwords.shown,
+        ledger_key,
         log_directory: config.log.directory.clone(),
         broker: settings::broker_at(config, settings::address(config)),
         management: rabbitmq.management_url.as_ref().map(|url| settings::management(url, config)),

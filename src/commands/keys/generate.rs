@@ -63,7 +63,7 @@ impl Options {
         // The file is what was asked for: a closed stderr does not undo it.
         let _ = writeln!(
             io::stderr(),
-            "the private key is in {}: let nobody who runs the database read it, and keep a copy in a safe place\n\
+            "the private key is in {}, for ledger.key_file: let nobody who runs the database read it, and keep a copy in a safe place\n\
              the public key is on stdout: whoever checks what this one signs needs it, from you",
             self.out.display()
         );

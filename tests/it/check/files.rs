@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::Checked;
 use crate::support::{
-    Answer, Bed, Scene,
+    Answer, Bed, PROGRAM, Scene,
     authority::{Authority, Issued, VALID},
 };
 
@@ -78,6 +78,32 @@ async fn passwords_that_others_can_read_are_named_and_mended() -> Result<()> {
     let checked = Checked::by(&answer)?;
     checked.finds(shown, "warning", "rabbitmq.url on the command line", "a credential of systemd");
     assert!(!String::from_utf8_lossy(&answer.stdout).contains("guest:guest"), "{answer:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_ledger_that_cannot_be_used_is_named_and_mended() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let directory = tempfile::tempdir()?;
+    let key = directory.path().join("a.key");
+    let ledger_key = ("files", "ledger key");
+    let scene = scene.with("ledger.key_file", key.display().to_string());
+    let typed = |commands: &[String]| -> Result<()> {
+        let program = Path::new(PROGRAM).parent().context("a directory")?;
+        let command = format!("PATH={}:$PATH; {}", program.display(), commands[0]);
+        ensure!(Command::new("sh").args(["-c", &command]).output()?.status.success());
+        Checked::of(&scene)?.is_well(ledger_key.0, ledger_key.1);
+        Ok(())
+    };
+    let checked = Checked::of(&scene)?;
+    typed(&checked.finds(ledger_key, "fault", "No such file", "bloodbank-audit keys generate"))?;
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640))?;
+    typed(&Checked::of(&scene)?.finds(ledger_key, "fault", "mode 0640", "chmod 600"))?;
+    fs::write(&key, "nothing")?;
+    let said = "does not begin with PRIVATE+KEY+";
+    Checked::of(&scene)?.finds(ledger_key, "fault", said, "set ledger.key_file");
+    let off = Checked::of(&scene.with("ledger.enabled", "false".to_owned()))?;
+    ensure!(off.all(ledger_key.0, ledger_key.1).is_empty());
     Ok(())
 }
 
