@@ -104,6 +104,9 @@ fn not_ours(directory: &Path) -> Option<PathBuf> {
         let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS];
         access(path, Access::WRITE_OK).is_err_and(|error| denied.contains(&error))
     })
+}
+
+/// Anybody who can use the key can sign in the daemon's name.
 fn ledger_key(key: &LedgerKey) -> Finding {
     let check = "ledger key";
     let said = match &key.read {
