@@ -112,6 +112,7 @@ create table audit.seals (
     primary key (epoch, number)
 );
 create unique index seals_tree_size on audit.seals (epoch, tree_size);
+create index seals_position on audit.seals (position_to);
 comment on table audit.seals is 'What was appended to the tree at once. Rows are written once, never updated.';
 comment on column audit.seals.epoch is 'The tree.';
 comment on column audit.seals.number is 'From 1 on in each tree, without gaps.';

@@ -53,6 +53,8 @@ pub enum Command {
     DeadLetters(Box<commands::dead_letters::Options>),
     /// List the partitions of the history: spans, sizes, and when retention drops them
     Partitions(commands::partitions::Options),
+    /// Write a proof that an event is in the history, to be checked with no database
+    Prove(commands::prove::Options),
     /// Erase events' bytes for good, and keep the proof that they were there
     Redact(commands::redact::Options),
     /// Show when events were recorded without a break, and the holes with their causes

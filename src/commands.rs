@@ -28,6 +28,7 @@ mod new_file;
 pub mod overview;
 pub mod partitions;
 mod print;
+pub mod prove;
 pub mod reading;
 pub mod redact;
 mod reload;

@@ -14,6 +14,7 @@ mod key_file;
 mod leaf;
 mod note;
 pub mod proof;
+pub mod proof_file;
 mod sealed;
 mod subtree;
 mod tree;

@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         Command::Coverage(options) => {
             with_answer(&flags, &environment, |config| options.run(config))
         }
+        Command::Prove(options) => with_answer(&flags, &environment, |config| options.run(config)),
         Command::Redact(options) => {
             let of_key = environment.clone();
             with_answer(&flags, &environment, |config| options.run(config, of_key))

@@ -26,7 +26,9 @@ mod link;
 mod migrations;
 mod numbers;
 mod partitions;
+mod proofs;
 mod read;
+mod recorded;
 mod rejections;
 mod replayed;
 mod replays;
@@ -55,6 +57,7 @@ pub use inventory::{
 };
 pub use migrations::{MigrationError, Step, migrate, pending};
 pub use partitions::{Found, Mended};
+pub use proofs::{Evidence, Exhibit, Prover};
 pub use read::{
     Arrival, Arrivals, Batches, Column, Filter, Follower, Group, Order, Place, ReadError, Reader,
     Rejected, Relative, Route, Row, Selection, Stats, Stored, Texts, Top, TraceStep, Value,

@@ -1,6 +1,5 @@
 //! A lane's headers: each batch's counts and leaves under one hash, which the next one of the lane names.
 
-use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -14,7 +13,7 @@ pub const BEGIN: Hash = [0; 32];
 
 /// A row of `audit.batches`, as its writer knows it before the database adds when and where in the order.
 #[derive(Debug, Clone)]
-pub struct Header<'a> {
+pub struct Header {
     /// The lane: one writer's connection.
     pub lane: Uuid,
     /// Its place in the lane, from 1 on.
@@ -39,11 +38,11 @@ pub struct Header<'a> {
     pub received_from: Option<OffsetDateTime>,
     /// When its last event was received; none without events.
     pub received_to: Option<OffsetDateTime>,
-    /// The leaf hashes of its events, in order of `seq`: 32 bytes each.
-    pub leaves: &'a [u8],
+    /// SHA-256 of the leaf hashes of its events, in order of `seq`.
+    pub leaves: Hash,
 }
 
-impl Header<'_> {
+impl Header {
     /// What is hashed, and signed.
     pub fn data(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(192);
@@ -61,7 +60,7 @@ impl Header<'_> {
         data.i64(self.body_bytes);
         data.optional(self.received_from, |data, at| data.i64(microseconds(at)));
         data.optional(self.received_to, |data, at| data.i64(microseconds(at)));
-        data.extend_from_slice(&Sha256::digest(self.leaves));
+        data.extend_from_slice(&self.leaves);
         data
     }
 }

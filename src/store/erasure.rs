@@ -3,23 +3,23 @@
 //! One transaction changes the row, takes its salt away and puts on record what was done, by whom and why. For the schema's owner:
 //! the role that records can change nothing.
 
-use serde::{Deserialize, Serialize};
-use sqlx::{Connection as _, PgConnection, Row as _, postgres::PgRow};
+use serde::Serialize;
+use sqlx::{Connection as _, PgConnection};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::{
     Fault, Ledger, Settings,
     acts::Act,
     link::{Link, answered},
+    recorded::{Missing, Place, Recorded},
 };
 use crate::{
     event::rfc3339,
-    ledger::{Commitments, EventRow, Hash, Leaves, Salt, metadata_salt},
+    ledger::{Hash, Leaves, Salt, metadata_salt},
 };
 
 /// What of an event is erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Its body.
@@ -73,16 +73,6 @@ struct Details<'a> {
     commit_metadata: Option<String>,
 }
 
-/// The leaf of an event, and where its salt is.
-struct Place {
-    lane: Uuid,
-    number: i64,
-    /// From 0 on in its batch.
-    index: i64,
-    leaf: Hash,
-    salt: Salt,
-}
-
 impl Eraser {
     /// Connects.
     ///
@@ -130,29 +120,24 @@ async fn erase(
     // Writers lock it before their transaction has a number, and an act stands in one order with what they store.
     let lock = sqlx::query("lock table audit.batches in row exclusive mode");
     answered(patience, lock.execute(&mut *connection)).await?;
-    let event = sqlx::query(
-        "select e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed, e.event_key, e.event_type,
-                e.source, e.exchange, e.routing_key, e.correlation_ids, e.defects, e.properties::text, e.payload::text, e.body,
-                e.conflict_digest
-           from audit.events e where e.received_at = $1 and e.seq = $2 for update",
-    )
-    .bind(received_at)
-    .bind(seq)
-    .fetch_optional(&mut *connection);
-    let Some(event) = answered(patience, event).await? else { return Ok(Erased::Gone) };
-    let before = answered(patience, erased_before(connection, seq, received_at)).await?;
-    if before.as_ref().is_some_and(|(level, _)| *level >= erasure.level) {
+    let alone = sqlx::query("select pg_advisory_xact_lock(hashtextextended('audit.erase', 0))");
+    answered(patience, alone.execute(&mut *connection)).await?;
+    let event = answered(patience, Recorded::find(connection, seq, received_at)).await?;
+    let Some(event) = event else { return Ok(Erased::Gone) };
+    let before = answered(patience, Missing::find(connection, seq, received_at)).await?;
+    if before.is_some_and(|before| erasure.level == Level::Content || before.metadata.is_some()) {
         return Ok(Erased::Before);
     }
-    let place = answered(patience, place(connection, seq, received_at)).await?;
+    let place = answered(patience, Place::find(connection, seq, received_at)).await?;
     let commitments = match &place {
         None => None,
         Some(place) => {
-            let before = before.and_then(|(_, content)| content);
-            match commitments(&event, seq, place, before)? {
-                Some(commitments) => Some(commitments),
-                None => return Ok(Erased::Altered),
+            let row = event.columns()?;
+            let commitments = before.unwrap_or_default().commitments(&row, &place.salt);
+            if Leaves::default().hash_of(seq, &row, &commitments) != place.leaf {
+                return Ok(Erased::Altered);
             }
+            Some(commitments)
         }
     };
     let both = erasure.level == Level::Metadata;
@@ -195,99 +180,6 @@ const ERASE_ALL: &str = "update audit.events set payload = null, body = '',
        event_time = null, event_id = null, event_key = null, event_type = null, source = null, exchange = '', routing_key = '',
        correlation_ids = '{}', defects = null, properties = '{}'
  where received_at = $1 and seq = $2";
-
-/// How much of an event was erased before, and the commitment of its content.
-async fn erased_before(
-    connection: &mut PgConnection,
-    seq: i64,
-    received_at: OffsetDateTime,
-) -> Result<Option<(Level, Option<Hash>)>, sqlx::Error> {
-    let row: Option<(bool, Option<Vec<u8>>)> = sqlx::query_as(
-        "select a.details ->> 'level' = 'metadata', decode(a.details ->> 'commit_content', 'hex')
-           from audit.acts a
-          where a.kind = 'erased' and (a.details ->> 'seq')::bigint = $1
-            and (a.details ->> 'received_at')::timestamptz = $2
-          order by 1 desc limit 1",
-    )
-    .bind(seq)
-    .bind(received_at)
-    .fetch_optional(connection)
-    .await?;
-    Ok(row.map(|(all, content)| {
-        let level = if all { Level::Metadata } else { Level::Content };
-        (level, content.and_then(|content| content.try_into().ok()))
-    }))
-}
-
-/// Nothing where the event has no leaf: the ledger was off, or its batch is not there.
-async fn place(
-    connection: &mut PgConnection,
-    seq: i64,
-    received_at: OffsetDateTime,
-) -> Result<Option<Place>, sqlx::Error> {
-    let row = sqlx::query(
-        "select b.lane, b.number, $1 - b.first_seq as index,
-                substring(b.leaves from ($1 - b.first_seq)::int4 * 32 + 1 for 32) as leaf,
-                substring(b.salts from ($1 - b.first_seq)::int4 * 16 + 1 for 16) as salt
-           from audit.batches b
-          where b.first_seq <= $1 and b.first_seq + b.events > $1 and b.received_from <= $2 and b.received_to >= $2
-            and b.leaves is not null
-          order by b.first_seq desc limit 1",
-    )
-    .bind(seq)
-    .bind(received_at)
-    .fetch_optional(connection)
-    .await?;
-    let place = |row: PgRow| {
-        let exactly = |column: &'static str| row.try_get::<&[u8], _>(column);
-        Ok(Place {
-            lane: row.try_get("lane")?,
-            number: row.try_get("number")?,
-            index: row.try_get("index")?,
-            leaf: exactly("leaf")?.try_into().unwrap_or_default(),
-            salt: exactly("salt")?.try_into().unwrap_or_default(),
-        })
-    };
-    row.map(place).transpose()
-}
-
-/// The commitments of a row as it is stored; none where they are not those of its leaf. `content` is that of a body which was
-/// erased before; then the salt is that of the metadata.
-fn commitments(
-    event: &PgRow,
-    seq: i64,
-    place: &Place,
-    content: Option<Hash>,
-) -> Result<Option<Commitments>, Fault> {
-    let causes: Vec<String> = event.try_get("correlation_ids")?;
-    let defects: Option<Vec<String>> = event.try_get("defects")?;
-    let row = EventRow {
-        received_at: event.try_get("received_at")?,
-        event_time: event.try_get("event_time")?,
-        event_id: event.try_get("event_id")?,
-        redelivered: event.try_get("redelivered")?,
-        conflict: event.try_get("conflict")?,
-        malformed: event.try_get("malformed")?,
-        event_key: event.try_get("event_key")?,
-        event_type: event.try_get("event_type")?,
-        source: event.try_get("source")?,
-        exchange: event.try_get::<&str, _>("exchange")?.into(),
-        routing_key: event.try_get::<&str, _>("routing_key")?.into(),
-        correlation_ids: &causes,
-        defects: defects.as_ref().map(|defects| defects.iter().map(String::as_str).collect()),
-        properties: event.try_get("properties")?,
-        payload: event.try_get("payload")?,
-        body: event.try_get("body")?,
-        conflict_digest: event.try_get("conflict_digest")?,
-    };
-    let mut leaves = Leaves::default();
-    let metadata_salt = if content.is_some() { place.salt } else { metadata_salt(&place.salt) };
-    let commitments = Commitments {
-        content: content.unwrap_or_else(|| leaves.content(&row, &place.salt)),
-        metadata: leaves.metadata(&row, &metadata_salt),
-    };
-    Ok((leaves.hash_of(seq, &row, &commitments) == place.leaf).then_some(commitments))
-}
 
 fn hex(hash: &Hash) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()

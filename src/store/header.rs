@@ -1,6 +1,7 @@
 //! A batch's header as a row of `audit.batches`.
 
 use rand::Rng as _;
+use sha2::{Digest as _, Sha256};
 use sqlx::{Postgres, postgres::PgArguments, query::Query};
 use time::OffsetDateTime;
 
@@ -84,7 +85,7 @@ impl Header {
             body_bytes: self.body_bytes,
             received_from: self.received_from,
             received_to: self.received_to,
-            leaves: &leaves,
+            leaves: Sha256::digest(&leaves).into(),
         }
         .data();
         let (signature, key_id) = ledger.sign(&data);

@@ -5,6 +5,7 @@
 
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, Postgres, Row as _, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -295,7 +296,7 @@ async fn take(
             append_batch(&row, frontier, &mut taken.nodes)?;
             taken.batches += 1;
         } else {
-            frontier.append(act(&row)?, &mut taken.nodes);
+            frontier.append(act_leaf(&row)?, &mut taken.nodes);
             taken.acts += 1;
         }
         taken.leaves += frontier.size() - before;
@@ -303,7 +304,8 @@ async fn take(
     Ok(taken)
 }
 
-fn act(row: &PgRow) -> Result<Hash, sqlx::Error> {
+/// The leaf of an act.
+pub(super) fn act_leaf(row: &PgRow) -> Result<Hash, sqlx::Error> {
     let act = ledger::Act {
         id: row.try_get("id")?,
         at: row.try_get("at")?,
@@ -320,6 +322,15 @@ fn append_batch(
     nodes: &mut Vec<Node>,
 ) -> Result<(), sqlx::Error> {
     let leaves = row.try_get::<Option<&[u8]>, _>("leaves")?.unwrap_or_default();
+    frontier.append(batch_leaf(row, Sha256::digest(leaves).into())?, nodes);
+    for leaf in leaves.as_chunks().0 {
+        frontier.append(*leaf, nodes);
+    }
+    Ok(())
+}
+
+/// The leaf of a batch itself, of whose leaves that is the hash.
+pub(super) fn batch_leaf(row: &PgRow, leaves: Hash) -> Result<Hash, sqlx::Error> {
     let header = Header {
         lane: row.try_get::<Uuid, _>("id")?,
         number: row.try_get("number")?,
@@ -336,12 +347,7 @@ fn append_batch(
         leaves,
     };
     let committed_at: OffsetDateTime = row.try_get("at")?;
-    let hash = header_hash(&header.data());
-    frontier.append(batch_hash(&hash, committed_at, row.try_get("position")?), nodes);
-    for leaf in leaves.as_chunks().0 {
-        frontier.append(*leaf, nodes);
-    }
-    Ok(())
+    Ok(batch_hash(&header_hash(&header.data()), committed_at, row.try_get("position")?))
 }
 
 fn signed(number: u64) -> i64 {

@@ -2,8 +2,8 @@
 
 use std::{fs, process::Command};
 
-use anyhow::{Result, ensure};
-use bloodbank_audit::ledger::{Checkpoint, Note, VerifierKey};
+use anyhow::{Context as _, Result, ensure};
+use bloodbank_audit::ledger::{Checkpoint, Note, VerifierKey, proof_file::ProofFile};
 
 use crate::support::{Bed, Scene, event};
 
@@ -125,4 +125,62 @@ async fn what_is_erased_is_out_of_the_table_and_on_record() -> Result<()> {
                    and length(details ->> 'commit_content') = 64";
     assert_eq!(scene.number(acts).await?, 2);
     daemon.stops_cleanly().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_event_can_be_proven_against_each_checkpoint_after_it() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (path, key) = key(&folder)?;
+    let scene = Scene::set(Bed::shared().await?)
+        .await?
+        .with("ledger.key_file", path)
+        .with("ledger.seal_every", "100ms");
+    let daemon = scene.daemon().await?;
+    scene.publish(&(0..900).map(event).collect::<Vec<_>>()).await?;
+    scene.stored(900).await?;
+    scene.publish(&(900..905).map(event).collect::<Vec<_>>()).await?;
+    scene.stored(905).await?;
+    daemon.stops_cleanly().await?;
+    let mut sql = scene.sql().await?;
+    let checkpoints: Vec<String> =
+        sqlx::query_scalar("select note from audit.checkpoints order by tree_size")
+            .fetch_all(&mut sql)
+            .await?;
+    let ids: Vec<String> = sqlx::query_scalar(
+        "select event_id::text from audit.events where seq % 97 in (0, 1) order by seq",
+    )
+    .fetch_all(&mut sql)
+    .await?;
+    let erased = scene.asks(&["redact", &ids[3], "--reason", "a request", "--yes"])?;
+    assert_eq!(erased.status, 0, "{}", erased.stderr);
+    let newest = folder.path().join("newest");
+    fs::write(&newest, checkpoints.last().context("no checkpoint")?)?;
+    for (place, id) in ids.iter().enumerate() {
+        let how = ["all", "metadata", "nothing"][place % 3];
+        let mut arguments = vec!["prove", id, "--disclose", how];
+        if place % 2 == 0 {
+            arguments.extend(["--checkpoint", newest.to_str().context("a path")?]);
+        }
+        let answer = scene.asks(&arguments)?;
+        assert_eq!(answer.status, 0, "{}", answer.stderr);
+        let proof: ProofFile = serde_json::from_str(answer.text())?;
+        let note = Note::parse(proof.checkpoint.as_bytes())?;
+        assert_eq!(note.verified(std::slice::from_ref(&key))?.len(), 1);
+        let withheld = |text: &str| text.matches("\"commitment\"").count();
+        let expected =
+            if how == "nothing" { 2 } else { usize::from(how == "metadata" || place == 3) };
+        assert_eq!(withheld(answer.text()), expected, "{}", answer.text());
+    }
+
+    // One that came before an event does not speak of it.
+    let first = folder.path().join("first");
+    fs::write(&first, &checkpoints[0])?;
+    let id: String =
+        sqlx::query_scalar("select event_id::text from audit.events order by seq desc limit 1")
+            .fetch_one(&mut sql)
+            .await?;
+    let late = scene.asks(&["prove", &id, "--checkpoint", first.to_str().context("a path")?])?;
+    assert_eq!(late.status, 1, "{}", late.text());
+    assert!(late.stderr.contains("it came later"), "{}", late.stderr);
+    Ok(())
 }
