@@ -18,7 +18,7 @@ use testbed::Deadline;
 
 use crate::support::{Bed, Scene};
 
-fn settings(bed: &Bed, scene: &Scene, name: &str) -> Result<Settings> {
+pub fn settings(bed: &Bed, scene: &Scene, name: &str) -> Result<Settings> {
     let options = options(&format!("{}?application_name={name}", bed.postgres.url(&scene.name)))?;
     Ok(Settings {
         options,
@@ -49,7 +49,7 @@ fn entry(number: usize) -> Entry {
 
 /// Stores batches of random size until told to stop. Numbers are taken from `next`, and a batch whose connection is killed
 /// is stored again as the same value, as the daemon does.
-async fn write(
+pub async fn write(
     settings: Settings,
     seed: u64,
     next: &AtomicUsize,

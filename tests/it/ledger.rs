@@ -1,5 +1,7 @@
 //! The ledger: what is committed is sealed, each batch once, whoever seals.
 
+mod killed;
+
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
