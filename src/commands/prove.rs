@@ -226,7 +226,7 @@ impl Options {
                 routing_key: row.routing_key.to_string(),
                 correlation_ids: row.correlation_ids.to_vec(),
                 defects: row.defects.map(|names| names.into_iter().map(str::to_owned).collect()),
-                properties: row.properties.clone(),
+                properties: row.properties.to_owned(),
             })
         };
         let content = if content_erased || self.disclose != Disclose::All {

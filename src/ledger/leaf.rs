@@ -44,7 +44,7 @@ pub struct EventRow<'a> {
     /// What was unusual about it, by name.
     pub defects: Option<Vec<&'a str>>,
     /// AMQP properties, as JSON.
-    pub properties: String,
+    pub properties: &'a str,
     /// The body where it is JSON.
     pub payload: Option<&'a str>,
     /// The body where it is anything else.
@@ -129,7 +129,7 @@ impl Leaves {
         data.text(&row.routing_key);
         data.list(row.correlation_ids);
         data.optional(row.defects.as_deref(), |data, defects| data.list(defects));
-        data.text(&row.properties);
+        data.text(row.properties);
         Sha256::digest(&*data).into()
     }
 }

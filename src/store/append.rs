@@ -64,7 +64,8 @@ pub(super) async fn at_once(
     }
     let commit = Commit { events: rows.len(), ..Commit::EMPTY };
     let header = Header::new(target, commit, &rows);
-    let columns = Columns::of(rows.iter());
+    let each: Vec<_> = rows.iter().collect();
+    let columns = Columns::of(each.iter());
     let statement = sqlx::query(concat!(
         "with header as (",
         insert_header!(),

@@ -76,7 +76,7 @@ impl<'a> Columns<'a> {
         self.correlation_ids.push(array_literal(row.correlation_ids.iter().map(String::as_str)));
         self.defects
             .push(row.defects.as_ref().map(|defects| array_literal(defects.iter().copied())));
-        self.properties.push(&row.properties);
+        self.properties.push(row.properties);
         self.payload.push(row.payload);
         self.body.push(row.body);
         self.conflict_digest.push(row.conflict_digest);

@@ -24,13 +24,13 @@ const CHUNK: usize = 128 << 10;
 pub(super) async fn copy(
     connection: &mut PgConnection,
     first_seq: i64,
-    rows: &[EventRow<'_>],
+    rows: impl Iterator<Item = EventRow<'_>>,
 ) -> Result<(), sqlx::Error> {
     let mut copy = connection.copy_in_raw(COPY).await?;
     let mut chunk = Chunk::default();
     chunk.0.extend_from_slice(HEADER);
     for (seq, row) in (first_seq..).zip(rows) {
-        if let Err(error) = chunk.row(seq, row) {
+        if let Err(error) = chunk.row(seq, &row) {
             copy.abort("a row cannot be encoded").await?;
             return Err(sqlx::Error::Encode(error));
         }
@@ -64,7 +64,7 @@ impl Chunk {
         self.field(&*row.routing_key)?;
         self.field(row.correlation_ids)?;
         self.field(row.defects.as_deref())?;
-        self.field(row.properties.as_str())?;
+        self.field(row.properties)?;
         self.field(row.payload)?;
         self.field(row.body)?;
         self.field(row.conflict_digest)

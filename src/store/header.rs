@@ -70,7 +70,7 @@ impl Header {
         let mut leaf = Leaves::default();
         let (each, _) = salts.as_chunks::<16>();
         for ((seq, row), salt) in (first_seq..).zip(rows.iter()).zip(each) {
-            leaves.extend_from_slice(&leaf.hash(seq, row, salt));
+            leaves.extend_from_slice(&leaf.hash(seq, &row, salt));
         }
         let data = ledger::Header {
             lane: self.key.lane,

@@ -20,7 +20,11 @@ const MUCH: usize = 256 << 10;
 /// The rows of one batch.
 #[derive(Default)]
 pub(super) struct Rows<'a> {
+    /// All but their properties, which are behind each other in one text: a block of memory each would cost more than writing it.
     rows: Vec<EventRow<'a>>,
+    properties: String,
+    /// Where in it those of each row end.
+    ends: Vec<usize>,
     conflicts: usize,
     body_bytes: usize,
 }
@@ -31,6 +35,8 @@ impl<'a> Rows<'a> {
         self.conflicts += usize::from(conflict.is_some());
         self.body_bytes += event.delivery.body.len();
         self.rows.push(row(event, conflict));
+        event.delivery.write_properties_json(&mut self.properties);
+        self.ends.push(self.properties.len());
     }
 
     /// Has all of them received at that time, as the partition of another time may not be there.
@@ -73,16 +79,23 @@ impl<'a> Rows<'a> {
         copied: bool,
     ) -> Result<(), sqlx::Error> {
         if copied {
-            return copy::copy(connection, first_seq, &self.rows).await;
+            return copy::copy(connection, first_seq, self.iter()).await;
         }
-        Columns::of(self.iter()).insert(first_seq).execute(connection).await.map(drop)
+        let rows: Vec<_> = self.iter().collect();
+        Columns::of(rows.iter()).insert(first_seq).execute(connection).await.map(drop)
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, EventRow<'a>> {
-        self.rows.iter()
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = EventRow<'_>> {
+        let mut start = 0;
+        self.rows.iter().zip(&self.ends).map(move |(row, &end)| {
+            let properties = &self.properties[start..end];
+            start = end;
+            EventRow { properties, ..row.clone() }
+        })
     }
 }
 
+/// Without its properties.
 fn row(event: &Event, conflict: Option<ContentDigest>) -> EventRow<'_> {
     let delivery = &event.delivery;
     let (event_id, event_key) = id_columns(event);
@@ -106,7 +119,7 @@ fn row(event: &Event, conflict: Option<ContentDigest>) -> EventRow<'_> {
         routing_key: column_text(&delivery.routing_key),
         correlation_ids: &event.correlation_ids,
         defects: (!event.defects.is_empty()).then(defects),
-        properties: delivery.properties_json(),
+        properties: "",
         payload,
         body: payload.is_none().then_some(delivery.body.as_slice()),
         conflict_digest: conflict,

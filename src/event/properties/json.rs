@@ -93,6 +93,13 @@ impl Delivery {
         write::write(&self.properties, Some(&self.exchange), Some(&self.routing_key), false)
     }
 
+    /// Writes [`Delivery::properties_json`] behind what is in `to`.
+    pub fn write_properties_json(&self, to: &mut String) {
+        let (exchange, routing_key) = (Some(&*self.exchange), Some(&*self.routing_key));
+        let before = std::mem::take(to);
+        *to = write::write_behind(before, &self.properties, exchange, routing_key, false);
+    }
+
     /// [`Delivery::properties_json`] as the publisher set it: without what the broker adds when it delivers
     /// again or dead-letters (`x-death`, `x-first-death-*`, `x-last-death-*`, `x-delivery-count`,
     /// `x-acquired-count`), and with the expiration that it takes away then. Two deliveries of one message

@@ -16,10 +16,21 @@ pub(super) fn write(
     routing_key: Option<&str>,
     identity: bool,
 ) -> String {
+    write_behind(String::with_capacity(256), properties, exchange, routing_key, identity)
+}
+
+/// The same behind what is there already.
+pub(super) fn write_behind(
+    json: String,
+    properties: &Properties,
+    exchange: Option<&str>,
+    routing_key: Option<&str>,
+    identity: bool,
+) -> String {
     let p = properties;
     let expiration =
         if identity { identity::published_expiration(p) } else { p.expiration.as_deref() };
-    let mut out = Object { json: String::with_capacity(256), empty: true };
+    let mut out = Object { json, empty: true };
     out.json.push('{');
 
     out.text("app_id", p.app_id.as_deref());
