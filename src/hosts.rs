@@ -29,6 +29,14 @@ impl<'a> Hosts<'a> {
         self.hosts.split(',').count()
     }
 
+    /// Whether user and password seem to stand before each host, as some other URLs have it: there is an @ before a comma before the
+    /// last @. What is before that one would be taken for a password.
+    pub fn repeats_login(&self) -> bool {
+        let login = self.before.split_once("://").map_or("", |(_, login)| login);
+        let login = login.strip_suffix('@').unwrap_or(login);
+        login.split_once('@').is_some_and(|(_, rest)| rest.contains(','))
+    }
+
     /// The same URL with the hosts of another one.
     pub fn with_hosts_of(&self, other: &Hosts<'_>) -> String {
         [self.before, other.hosts, self.after].concat()
@@ -73,6 +81,14 @@ mod tests {
         assert_eq!(each("amqp://u:p,w@a"), ["amqp://u:p,w@a"]);
         assert_eq!(each("postgres:///db?host=/run/a,b"), ["postgres:///db?host=/run/a,b"]);
         assert_eq!(each("nothing"), ["nothing"]);
+        for (url, repeats) in [
+            ("amqp://u:p@a,u:p@b/", true),
+            ("amqp://u:p,@w@a,b/", false),
+            ("amqp://u:p@a,b/?x=@,@", false),
+            ("nothing", false),
+        ] {
+            assert_eq!(Hosts::of(url).repeats_login(), repeats, "{url}");
+        }
         let two = "postgres://u:p@a,b/db";
         assert_eq!(
             Hosts::of("postgres://u:***@a/db").with_hosts_of(&Hosts::of(two)),

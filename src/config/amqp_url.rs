@@ -47,6 +47,12 @@ pub enum AmqpUrlError {
     /// Nothing between two commas, or at either end.
     #[error("one of its hosts is empty: there is a comma too many")]
     EmptyHost,
+    /// User and password before each host.
+    #[error(
+        "user and password stand once, before the first host; in a password the characters @ and , are written percent-encoded, \
+         %40 %2C"
+    )]
+    Logins,
     /// The same host and port again.
     #[error("it names one of its hosts twice: each is tried once")]
     SameHost,
@@ -87,6 +93,9 @@ impl AmqpUrl {
     /// Takes a URL apart. It may name several hosts, `amqp://user:password@one,two:5673/vhost`.
     pub fn parse(text: &str) -> Result<Self, AmqpUrlError> {
         let hosts = Hosts::of(text.trim());
+        if hosts.repeats_login() {
+            return Err(AmqpUrlError::Logins);
+        }
         let of_several = |error| match error {
             AmqpUrlError::NoHost | AmqpUrlError::Syntax(url::ParseError::EmptyHost)
                 if hosts.count() > 1 =>

@@ -38,6 +38,12 @@ pub enum PostgresUrlError {
     /// Nothing between two commas, or at either end. Without others it would be this machine's socket.
     #[error("one of its hosts is empty: there is a comma too many")]
     EmptyHost,
+    /// User and password before each host.
+    #[error(
+        "user and password stand once, before the first host; in a password the characters @ and , are written percent-encoded, \
+         %40 %2C"
+    )]
+    Logins,
     /// The same host and port again.
     #[error("it names one of its hosts twice: each is tried once")]
     SameHost,
@@ -98,6 +104,9 @@ impl PostgresUrl {
     pub fn parse(text: &str) -> Result<Self, PostgresUrlError> {
         let text = text.trim();
         let hosts = Hosts::of(text);
+        if hosts.repeats_login() {
+            return Err(PostgresUrlError::Logins);
+        }
         let several = hosts.count() > 1;
         let mut masked = None;
         let mut places = Vec::new();

@@ -131,6 +131,7 @@ fn several_hosts_are_tried_in_their_order() {
         (",one", "a comma too many"),
         ("u:p@one,", "a comma too many"),
         ("one,two:5672,one:5672", "twice"),
+        ("u:p@one,u:p@two", "user and password stand once"),
     ] {
         let said = AmqpUrl::parse(&format!("amqp://{hosts}/")).unwrap_err().to_string();
         assert!(said.contains(word), "{hosts}: {said}");
@@ -156,6 +157,7 @@ fn several_hosts_are_tried_in_their_order() {
         ("postgres://a,/db", "a comma too many"),
         ("postgres://u:p@,a/db", "a comma too many"),
         ("postgres://a:5432,b,a/db", "twice"),
+        ("postgres://u:p@a,u:p@b/db", "user and password stand once"),
         ("postgres://a,b/db?host=c", "`host` must be left out"),
         ("postgres://a,b/db?port=5433", "`port` must be left out"),
     ] {
