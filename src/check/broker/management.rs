@@ -230,5 +230,6 @@ pub async fn foreseen(
     setup: &Setup,
     name: &str,
 ) -> Result<Effective, Fault> {
-    policies::applying(management, &setup.broker.address.vhost, name).await
+    let kind = setup.broker.topology.queue_type;
+    policies::applying(management, &setup.broker.address.vhost, (kind, name)).await
 }

@@ -4,17 +4,17 @@ use regex::Regex;
 use serde_json::Map;
 
 use super::limits::Effective;
-use crate::broker::{Fault, Management, PolicyView};
+use crate::broker::{Fault, Management, PolicyView, QueueType};
 
-/// What policies make of a queue of that name, without arguments.
+/// What policies make of a queue of that kind and name, without arguments.
 pub async fn applying(
     management: &Management,
     vhost: &str,
-    name: &str,
+    (kind, name): (QueueType, &str),
 ) -> Result<Effective, Fault> {
     let users = management.policies(vhost, false).await?;
     let operators = management.policies(vhost, true).await?;
-    let [policy, operator] = [&users, &operators].map(|policies| of(policies, name));
+    let [policy, operator] = [&users, &operators].map(|policies| of(policies, kind, name));
     let mut definition = policy.map_or_else(Map::new, |policy| policy.definition.clone());
     // Where both set something, the operator's word is the last one.
     definition.extend(operator.iter().flat_map(|policy| policy.definition.clone()));
@@ -27,10 +27,15 @@ pub async fn applying(
 }
 
 /// The one with the highest priority of those that match; a pattern that is not understood here matches nothing.
-fn of<'a>(policies: &'a [PolicyView], name: &str) -> Option<&'a PolicyView> {
+fn of<'a>(policies: &'a [PolicyView], kind: QueueType, name: &str) -> Option<&'a PolicyView> {
+    let of_others = match kind {
+        QueueType::Quorum => "classic_queues",
+        QueueType::Classic => "quorum_queues",
+    };
+    let not_for_it = ["exchanges", "streams", of_others];
     policies
         .iter()
-        .filter(|policy| policy.apply_to != "exchanges" && policy.apply_to != "streams")
+        .filter(|policy| !not_for_it.contains(&&*policy.apply_to))
         .filter(|policy| Regex::new(&policy.pattern).is_ok_and(|pattern| pattern.is_match(name)))
         .max_by_key(|policy| policy.priority)
 }
@@ -53,10 +58,13 @@ mod tests {
             policy("high", "^blood", "queues", 5),
             policy("of others", "^other", "queues", 9),
             policy("of exchanges", ".*", "exchanges", 9),
+            // RabbitMQ 3.12 and later.
+            policy("of classic ones", "^blood", "classic_queues", 7),
         ];
-        let name = |queue| of(&policies, queue).map(|policy| policy.name.as_str());
-        assert_eq!(name("bloodbank.audit"), Some("high"));
-        assert_eq!(name("x"), Some("low"));
-        assert_eq!(of(&policies[1..2], "x"), None);
+        let of = |kind, queue| of(&policies, kind, queue).map(|policy| policy.name.as_str());
+        assert_eq!(of(QueueType::Quorum, "bloodbank.audit"), Some("high"));
+        assert_eq!(of(QueueType::Classic, "bloodbank.audit"), Some("of classic ones"));
+        assert_eq!(of(QueueType::Quorum, "x"), Some("low"));
+        assert_eq!(super::of(&policies[1..2], QueueType::Quorum, "x"), None);
     }
 }
