@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use sqlx::postgres::PgDatabaseError;
 
 use super::tls;
-use crate::certificates::{Certificate, LOCKED, is_locked};
+use crate::certificates::Certificate;
 
 /// A violated check; where it has no name, that of the partitions: none holds the row.
 const NO_PARTITION: &str = "23514";
@@ -112,13 +112,6 @@ impl Fault {
             sqlx::Error::Io(cause) => {
                 Fault::unavailable(format!("{server} cannot be reached: {cause}"))
             }
-            sqlx::Error::Configuration(_) => match files.iter().find(|(_, path)| is_locked(path)) {
-                Some((name, path)) => {
-                    let path = path.display();
-                    Fault::misconfigured(format!("{name} in postgres.url, {path}: {LOCKED}"))
-                }
-                None => error.into(),
-            },
             _ => error.into(),
         }
     }

@@ -4,7 +4,7 @@ use std::{fs::File, io, path::PathBuf};
 
 use tokio_rustls::rustls;
 
-use crate::certificates::{Certificate, Side};
+use crate::certificates::{Certificate, LOCKED, Side, is_locked};
 
 const POSTGRES: Side = Side {
     peer: "PostgreSQL",
@@ -32,6 +32,16 @@ pub(super) fn trouble(
             return Some(format!(
                 "TLS: {cause}; see sslmode, sslrootcert, sslcert and sslkey in postgres.url"
             ));
+        }
+        // Sqlx finds no key in a file, which somebody may be replacing just now.
+        sqlx::Error::Configuration(cause) if !files.is_empty() => {
+            let locked = files.iter().find(|(_, path)| is_locked(path));
+            return Some(match locked {
+                Some((name, path)) => {
+                    format!("{name} in postgres.url, {}: {LOCKED}", path.display())
+                }
+                None => format!("TLS: {cause}; see sslcert and sslkey in postgres.url"),
+            });
         }
         _ => return None,
     };
