@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::reading::{Found, NothingFound, timeout as duration};
+use super::{
+    reading::{Found, NothingFound, timeout as duration},
+    terminal::{json_safe, visible},
+};
 use crate::{config::Config, http};
 
 const HELP: &str = "\
@@ -77,7 +80,15 @@ impl Options {
             }
         };
         let (code, text) = answer;
-        std::io::stdout().lock().write_all(text.as_bytes())?;
+        // It quotes what servers say, and something else may listen there.
+        let mut out = std::io::stdout().lock();
+        if self.status {
+            out.write_all(json_safe(&text).as_bytes())?;
+        } else {
+            for line in text.lines() {
+                writeln!(out, "{}", visible(line))?;
+            }
+        }
         Ok(Found::when(code == 200))
     }
 }

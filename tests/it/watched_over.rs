@@ -295,6 +295,20 @@ async fn the_command_asks_it() -> Result<()> {
     let unheard = scene.asks(&arguments)?;
     assert_eq!(unheard.status, 1);
     assert!(unheard.stderr.contains("does not answer within 300ms"), "{}", unheard.stderr);
+
+    // What it says acts on no terminal.
+    let other = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let at = other.local_addr()?.to_string();
+    let answering = std::thread::spawn(move || -> std::io::Result<()> {
+        use std::io::{Read as _, Write as _};
+        let (mut stream, _) = other.accept()?;
+        let read = stream.read(&mut [0; 1024])?;
+        assert!(read > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\nready: \x1b[2Jnot\r\n.")
+    });
+    let answer = scene.asks(&["health", "--at", &at])?;
+    assert_eq!((answer.status, answer.text()), (0, "ready: \\u{1b}[2Jnot\n.\n"));
+    answering.join().ok().context("it panicked")??;
     Ok(())
 }
 
