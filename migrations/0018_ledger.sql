@@ -205,6 +205,13 @@ create index acts_expired on audit.acts ((details ->> 'partition')) where kind =
 -- Serves who looks for the batch of an event.
 create index batches_first_seq on audit.batches (first_seq);
 create index acts_erased on audit.acts (((details ->> 'seq')::bigint)) where kind = 'erased';
+create function audit.is_erased(seq bigint, received_at timestamptz) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return exists (select from audit.acts a
+                where a.kind = 'erased' and (a.details ->> 'seq')::bigint = is_erased.seq
+                  and (a.details ->> 'received_at')::timestamptz = is_erased.received_at);
+comment on function audit.is_erased(bigint, timestamptz) is 'Whether the body of that event was erased on purpose.';
 create index acts_key on audit.acts ((details ->> 'key')) where kind = 'key';
 
 -- The same as before, but for what the ledger has to say first, where it is on in the session that asks.

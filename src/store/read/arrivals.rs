@@ -67,13 +67,15 @@ pub struct Arrivals {
     pub limit: Option<i64>,
 }
 
-/// `$18`, `$19`: the event before. Partitions are left out by its time alone.
+/// `$18`, `$19`: the event before. Partitions are left out by its time alone. What is left of an event that was erased is none
+/// that could be published.
 macro_rules! arrivals {
     ($what:literal, $from:literal, $order:literal) => {
         concat!(
             $what,
             filtered!($from),
-            " and ($18::timestamptz is null or (e.received_at >= $18 and (e.received_at, e.seq) > ($18, $19)))",
+            " and ($18::timestamptz is null or (e.received_at >= $18 and (e.received_at, e.seq) > ($18, $19)))
+              and (e.payload is not null or octet_length(e.body) > 0 or not audit.is_erased(e.seq, e.received_at))",
             $order
         )
     };
