@@ -22,7 +22,7 @@ use crate::figures::count;
 use crate::history;
 use crate::screen::Screen;
 
-/// The rate at which a single INSERT and the broker's delivery are measured: the lowest, as the target is at that.
+/// The rate at which a single INSERT is measured: the lowest, as the target is at that.
 const BESIDE_RATE: u32 = 200;
 /// How long the last event may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -38,8 +38,8 @@ pub enum What {
     Visible(u32),
     /// An INSERT of one row and its commit.
     Insert,
-    /// Publish to delivery, nothing stored.
-    Delivery,
+    /// Publish to delivery, nothing stored, at so many events a second: what of the first is the broker's.
+    Delivery(u32),
 }
 
 impl What {
@@ -48,7 +48,9 @@ impl What {
         match self {
             Self::Visible(rate) => format!("publish to visible, {}/s", count(rate.into())),
             Self::Insert => "INSERT of one row and commit".to_owned(),
-            Self::Delivery => "publish to delivery, nothing stored".to_owned(),
+            Self::Delivery(rate) => {
+                format!("publish to delivery, nothing stored, {}/s", count(rate.into()))
+            }
         }
     }
 }
@@ -85,7 +87,8 @@ impl Latencies {
 pub async fn measure(screen: &Screen, scene: &Scene, scale: &Scale) -> Result<Latencies> {
     let mut latencies = Latencies { samples: BTreeMap::new() };
     let rates = scale.rates.iter().map(|&rate| What::Visible(rate));
-    let everything: Vec<What> = [What::Insert, What::Delivery].into_iter().chain(rates).collect();
+    let deliveries = scale.rates.iter().map(|&rate| What::Delivery(rate));
+    let everything: Vec<What> = [What::Insert].into_iter().chain(deliveries).chain(rates).collect();
     for run in 1..=scale.runs {
         for &what in &everything {
             let status = || format!("  run {run} of {}: {}", scale.runs, what.name());
@@ -95,7 +98,7 @@ pub async fn measure(screen: &Screen, scene: &Scene, scale: &Scale) -> Result<La
                 drop(observer);
                 match what {
                     What::Insert => insert(scene, scale).await,
-                    What::Delivery => delivery(scene, scale).await,
+                    What::Delivery(rate) => delivery(scene, scale, rate).await,
                     What::Visible(rate) => visible(scene, scale, rate).await,
                 }
             };
@@ -151,12 +154,12 @@ async fn ensure_in_order(database: &Database, published: &[(uuid::Uuid, Instant)
     Ok(())
 }
 
-async fn delivery(scene: &Scene, scale: &Scale) -> Result<Sample> {
+async fn delivery(scene: &Scene, scale: &Scale, rate: u32) -> Result<Sample> {
     let bus = Bus::declare(scene.address(), Kind::Quorum).await?;
     let (mut deliveries, mut acker, handle) = bus.consume(2_000).await?.ends();
     let publisher = bus.publisher().await?;
     let mut delivered = Vec::new();
-    let mut publishing = Box::pin(publish(&publisher, &bus, scale, BESIDE_RATE, || {}));
+    let mut publishing = Box::pin(publish(&publisher, &bus, scale, rate, || {}));
     let mut published = None;
     while published.as_ref().is_none_or(|all: &Vec<_>| delivered.len() < all.len()) {
         tokio::select! {

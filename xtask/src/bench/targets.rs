@@ -92,7 +92,7 @@ fn latency(report: &Report) -> Vec<Target> {
     let mut targets = Vec::new();
     let slow = What::Visible(200);
     if let (Some(ours), Some(insert), Some(delivery)) =
-        (p50(slow), p50(What::Insert), p50(What::Delivery))
+        (p50(slow), p50(What::Insert), p50(What::Delivery(200)))
     {
         let what = "200/s: p50 against a single INSERT and the broker's delivery";
         targets.push(Target::new(what, &AtMost(1.2), ours / (insert + delivery), " times"));
