@@ -192,6 +192,39 @@ end
 $$;
 comment on function audit.sign_checkpoint(integer, bigint, bigint, text) is 'Keeps a signed checkpoint. For roles that may insert into audit.events.';
 
+create table audit.exports (
+    epoch     integer     not null,
+    tree_size bigint      not null,
+    sink      text        not null,
+    instance  text        not null,
+    receipt   text        not null,
+    at        timestamptz not null default clock_timestamp(),
+    primary key (epoch, tree_size, sink, instance)
+);
+comment on table audit.exports is 'Which checkpoints were taken where, outside this database. Rows are written once, never updated.';
+comment on column audit.exports.epoch is 'The checkpoint''s epoch.';
+comment on column audit.exports.tree_size is 'How many leaves it speaks of.';
+comment on column audit.exports.sink is 'Where it was taken: file, log, exchange or webhook.';
+comment on column audit.exports.instance is 'Which daemon handed it out.';
+comment on column audit.exports.receipt is 'What was said to it there.';
+comment on column audit.exports.at is 'When, by the database''s clock.';
+
+create function audit.note_export(epoch integer, tree_size bigint, sink text, instance text, receipt text) returns void
+language plpgsql volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not has_table_privilege(session_user, 'audit.events', 'insert') then
+        raise exception 'permission denied for audit.exports' using errcode = 'insufficient_privilege';
+    end if;
+    insert into audit.exports (epoch, tree_size, sink, instance, receipt)
+    values (note_export.epoch, note_export.tree_size, note_export.sink, note_export.instance, note_export.receipt)
+    on conflict do nothing;
+end
+$$;
+comment on function audit.note_export(integer, bigint, text, text, text) is 'Puts on record that a checkpoint was taken outside. For roles that may insert into audit.events.';
+
 -- Where the ledger is on, it says of a partition that it goes before it goes.
 create function audit.is_announced(partition text, from_at timestamptz, to_at timestamptz) returns boolean
 language sql stable

@@ -8,6 +8,7 @@
 mod address;
 mod alarms;
 mod convert;
+mod courier;
 mod dead_letters;
 mod deliveries;
 mod ending;
@@ -21,11 +22,13 @@ mod session;
 mod tls;
 mod topology;
 mod watch;
+mod web;
 
 use std::future::Future;
 
 pub use address::{Address, Auth, Login};
 pub use alarms::{Alarm, Alarms};
+pub use courier::{Courier, Undelivered};
 pub use dead_letters::{DeadLetter, DeadLetters};
 pub use deliveries::Deliveries;
 use ending::Ending;
@@ -41,6 +44,7 @@ pub use session::{AckHandle, Session, SessionHandle, Settings};
 pub use tls::{Expiry, Identity, Trust};
 pub use topology::{Declare, Depths, QueueType, Topology};
 pub use watch::{Change, Watch};
+pub use web::{web_client, web_error};
 
 use tokio_util::sync::CancellationToken;
 

@@ -37,6 +37,7 @@ mod secrets;
 mod shutdown;
 mod storage;
 mod units;
+mod webhook_url;
 
 pub use access_log::AccessLog;
 pub use amqp_url::{AmqpUrl, AmqpUrlError};
@@ -62,6 +63,7 @@ pub use secret::{Secret, redact};
 pub use secrets::Passwords;
 pub use shutdown::Shutdown;
 pub use storage::Storage;
+pub use webhook_url::{WebhookUrl, WebhookUrlError};
 
 /// The commented file that ships with the daemon: every key, its meaning and its default.
 ///

@@ -14,6 +14,7 @@ pub mod config;
 pub mod dead_letters;
 pub mod event;
 pub mod exit;
+pub mod export;
 pub mod hosts;
 pub mod http;
 pub mod ledger;

@@ -105,6 +105,12 @@ measures! {
     CANARY_LATENCY = "bloodbank_audit_canary_duration_seconds", Histogram(AGES), Seconds, [], "From before a canary was published to when its row was seen";
     CANARY_EVERY = "bloodbank_audit_canary_interval_seconds", Gauge, Seconds, [], "canary.every; absent where it is off";
     CANARY_STORED_AT = "bloodbank_audit_canary_last_stored_timestamp_seconds", Gauge, Seconds, [], "When a canary was seen as a row last, in Unix time; before the first one, when the daemon started";
+    LEDGER_LEAVES = "bloodbank_audit_ledger_leaves", Gauge, Count, [], "Leaves of the ledger's tree: events, batches and acts that are sealed";
+    LEDGER_SEAL_EVERY = "bloodbank_audit_ledger_seal_interval_seconds", Gauge, Seconds, [], "ledger.seal_every; absent where the ledger is off";
+    LEDGER_UNSEALED = "bloodbank_audit_ledger_unsealed_seconds", Gauge, Seconds, [], "For how long the oldest batch has been committed that is not sealed; 0 where all are";
+    LEDGER_EXPORT_WITHIN = "bloodbank_audit_ledger_export_limit_seconds", Gauge, Seconds, [], "ledger.export_within; absent where checkpoints go nowhere";
+    LEDGER_UNEXPORTED = "bloodbank_audit_ledger_unexported_seconds", Gauge, Seconds, [], "For how long there has been a seal of which no checkpoint is outside; 0 where there is none, absent where checkpoints go nowhere";
+    LEDGER_EXPORTS = "bloodbank_audit_ledger_exports_total", Counter, Count, ["sink", "outcome"], "Checkpoints handed to the file, log, exchange or webhook, by whether they were taken or refused; those refused are handed over again";
     RETENTION = "bloodbank_audit_retention_seconds", Gauge, Seconds, [], "retention.keep; 0 where everything is kept";
 }
 

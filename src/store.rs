@@ -18,6 +18,7 @@ mod coverage;
 mod dead_letters;
 mod dedupe;
 mod erasure;
+mod exports;
 mod fault;
 mod header;
 mod inventory;
@@ -50,6 +51,7 @@ pub use dead_letters::{
     RejectionRecord, RejectionRecords,
 };
 pub use erasure::{Erased, Eraser, Erasure, Level};
+pub use exports::{ExportLog, LedgerState, Published, Reach, SignedCheckpoint};
 pub use fault::{Fault, Kind};
 pub use inventory::{
     CoverageSpan, ExpiredPartition, Partition, Presence, coverage_spans, expired_partitions,

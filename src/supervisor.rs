@@ -4,6 +4,8 @@ mod beside;
 mod board;
 mod canary;
 mod coverage;
+mod exporting;
+mod ledger;
 mod measured;
 mod report;
 mod sealing;
@@ -16,6 +18,7 @@ mod upkeep;
 use std::{fmt::Display, time::Duration};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -31,6 +34,8 @@ use crate::{
 pub use board::Board;
 pub use canary::Flights;
 use coverage::Keeper;
+pub use exporting::Notary;
+pub use ledger::{LedgerStatus, SinkStatus};
 use sealing::Sealer;
 use sessions::Sessions;
 pub use sides::Usable;
@@ -54,8 +59,8 @@ pub struct Settings {
     pub rules: Rules,
     /// How often a canary is sent; none where none is.
     pub canary: Option<Flights>,
-    /// How long to wait after one seal before the next; nothing is sealed where the ledger is off.
-    pub seal_every: Option<Duration>,
+    /// When to seal, and where checkpoints go; nothing is sealed where the ledger is off.
+    pub notary: Option<Notary>,
     /// How long a stop may take before it becomes a hard one.
     pub grace: Duration,
 }
@@ -119,14 +124,21 @@ pub async fn run(
             canary::Sender::new(&settings, flights).send_all(board).await;
         }
     };
+    let sealed = CancellationToken::new();
     let sealing = async {
-        if let Some(every) = settings.seal_every {
-            Sealer::new(&settings.store, every).seal_all(board, &stop.hard).await;
+        let _sealed = sealed.clone().drop_guard();
+        if let Some(notary) = &settings.notary {
+            Sealer::new(&settings.store, notary.seal_every).seal_all(board, &stop.hard).await;
+        }
+    };
+    let exporting = async {
+        if let Some(notary) = &settings.notary {
+            exporting::export_all(&settings, notary, board, &sealed, &stop.hard).await;
         }
     };
     let keep = keeper.keep(&stop.hard);
-    let (result, (), (), (), (), ()) =
-        tokio::join!(serve, keep, upkeep.keep_up(board), report, canaries, sealing);
+    let (result, (), (), (), (), (), ()) =
+        tokio::join!(serve, keep, upkeep.keep_up(board), report, canaries, sealing, exporting);
     let counts = board.tally().counts();
     info!(
         events = counts.events,
@@ -138,6 +150,18 @@ pub async fn run(
         "stopped"
     );
     result
+}
+
+/// How long who adds to what is recorded leaves the first connections to who records.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// Waits until the schema is there and events are recorded; or not much longer, where none can be. Connections may be few.
+async fn after_the_writer(board: &Board) {
+    board.coverage().writable().await;
+    tokio::select! {
+        () = board.coverage().recording() => {}
+        () = tokio::time::sleep(FIRST) => {}
+    }
 }
 
 fn this_run(settings: &Settings) -> Run {

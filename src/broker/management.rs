@@ -4,17 +4,15 @@ mod inspect;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    error::Error,
     fmt,
-    sync::Arc,
     time::Duration,
 };
 
-use reqwest::{Client, StatusCode, redirect::Policy};
+use reqwest::{Client, StatusCode};
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
-use super::{Fault, Kind, Trust, tls};
+use super::{Fault, Kind, Trust, web_client, web_error};
 
 pub use inspect::{
     ConsumerView, ExchangeView, NodeView, PermissionsView, PolicyView, QueueView, SourceView,
@@ -99,17 +97,9 @@ impl Management {
     /// # Errors
     /// The authorities to be trusted cannot be read.
     pub fn new(address: ManagementAddress, limit: Duration) -> Result<Management, Fault> {
-        let builder = Client::builder()
-            .timeout(limit)
-            // An answer from elsewhere is none, and credentials go nowhere else.
-            .redirect(Policy::none())
-            .no_proxy();
-        let trust = match address.base.scheme() {
-            "https" => address.trust.client(&Arc::default())?,
-            _ => tls::trusting_nobody()?,
-        };
-        let client = builder.use_preconfigured_tls(trust).build().map_err(|error| {
-            Fault::new(Kind::Clash, format!("the management interface: {}", chain(&error)))
+        let client = web_client(&address.base, &address.trust, limit).map_err(|fault| Fault {
+            message: format!("the management interface: {}", fault.message),
+            ..fault
         })?;
         Ok(Management { client, address })
     }
@@ -175,7 +165,7 @@ impl Management {
         }
         let at = format!("the management interface at {}", self.address.base);
         let lost = |error: reqwest::Error| {
-            Fault::new(Kind::Unreachable, format!("{at}: {}", chain(&error.without_url())))
+            Fault::new(Kind::Unreachable, format!("{at}: {}", web_error(error)))
         };
         let request =
             self.client.get(url).basic_auth(&self.address.user, Some(&self.address.password));
@@ -213,15 +203,4 @@ impl Management {
         }
         answer.json().await.map(Some).map_err(lost)
     }
-}
-
-/// An error with its causes, of which the client's own words name only the first.
-fn chain(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    words
 }

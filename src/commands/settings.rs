@@ -9,8 +9,9 @@ use super::keys;
 use crate::{
     backoff::Backoff,
     broker::{self, Address, Auth, Identity, Login, ManagementAddress, Topology, Trust},
-    config::{self, AmqpUrl, Config, Environment, ManagementUrl},
+    config::{self, AmqpUrl, Config, Environment, ManagementUrl, WebhookUrl},
     event::{Envelope, Overrides},
+    export::Place,
     pipeline::{Bounds, Limits, Rules},
     shared::Shared,
     store, supervisor,
@@ -69,13 +70,30 @@ pub fn daemon(config: &Config, live: &Live) -> Result<supervisor::Settings, stor
         keep: live.keep.subscribe(),
         migrate: config.postgres.migrate,
         rules: rules(config),
-        seal_every: config.ledger.enabled.then_some(config.ledger.seal_every),
+        notary: config.ledger.enabled.then(|| notary(&config.ledger)),
         canary: config.canary.every.map(|every| supervisor::Flights {
             every,
             routing_key: config.canary.routing_key.clone(),
         }),
         grace: config.shutdown.grace,
     })
+}
+
+/// When to seal, and where checkpoints go.
+fn notary(ledger: &config::Ledger) -> supervisor::Notary {
+    let url = |url: &WebhookUrl| Place::Webhook(url.expose().clone());
+    let places = [
+        ledger.checkpoint_file.clone().map(Place::File),
+        ledger.checkpoint_log.then_some(Place::Log),
+        ledger.checkpoint_exchange.clone().map(Place::Exchange),
+        ledger.checkpoint_webhook.as_ref().map(url),
+    ];
+    supervisor::Notary {
+        seal_every: ledger.seal_every,
+        checkpoint_every: ledger.checkpoint_every,
+        export_within: ledger.export_within,
+        places: places.into_iter().flatten().collect(),
+    }
 }
 
 /// How to open a session with the broker.

@@ -73,6 +73,21 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
             ));
         }
     }
+    let ledger = &config.ledger;
+    if ledger.key_file.is_none()
+        && let Some(key) = ledger.sinks().next()
+    {
+        let why = "no checkpoint is signed without a key: make one with `bloodbank-audit keys generate`, and set ledger.key_file";
+        clashes.push((key, why.to_owned()));
+    }
+    if ledger.export_within <= ledger.checkpoint_every {
+        let [within, every] =
+            [ledger.export_within, ledger.checkpoint_every].map(humantime::format_duration);
+        clashes.push((
+            "ledger.export_within",
+            format!("{within} is not more than ledger.checkpoint_every, {every}: every seal would be overdue"),
+        ));
+    }
     let reconnect = &config.reconnect;
     if reconnect.max < reconnect.initial {
         let [max, initial] = [reconnect.max, reconnect.initial].map(humantime::format_duration);

@@ -44,6 +44,10 @@ impl Loaded {
                 let url = self.config.rabbitmq.management_url.as_ref()?;
                 toml::Value::String(url.to_string())
             }
+            "ledger.checkpoint_webhook" => {
+                let url = self.config.ledger.checkpoint_webhook.as_ref()?;
+                toml::Value::String(url.to_string())
+            }
             "postgres.url" => toml::Value::String(self.config.postgres.url.to_string()),
             _ if key.secret => return None,
             path => toml_value(&self.figment.find_value(path).ok()?)?,

@@ -1,5 +1,6 @@
 //! Signed notes (C2SP signed-note, and Go's `sumdb/note`): text, and below it the signatures of one or more keys.
 
+mod series;
 mod signature;
 
 use std::fmt;

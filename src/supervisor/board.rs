@@ -11,6 +11,7 @@ use super::{
     Settings,
     canary::Missing,
     coverage::Coverage,
+    ledger::LedgerStatus,
     sides::{Side, Sides},
     status::{CanaryStatus, Certificates, History, Span, Status, Stuck},
     this_run,
@@ -19,7 +20,7 @@ use crate::{
     broker::{self, Depths, Expiry, Trust},
     event::now,
     pipeline::{Pulse, Tally},
-    store::{self, Fault, Kind, Partition, Presence, Run, State},
+    store::{self, Fault, Kind, LedgerState, Partition, Presence, Reach, Run, State},
 };
 
 /// The label of what does not answer.
@@ -39,6 +40,7 @@ struct Shared {
     depths: watch::Sender<Option<Depths>>,
     history: Mutex<History>,
     canary: Mutex<Option<CanaryStatus>>,
+    ledger: Mutex<Option<LedgerStatus>>,
     /// Until when certificates are valid: the broker's as it was shown last, our own as they were read last.
     certificates: Mutex<Certificates>,
     /// Where our own certificates are.
@@ -68,6 +70,7 @@ impl Board {
             canary: Mutex::new(
                 settings.canary.as_ref().map(|flights| CanaryStatus::new(flights.every)),
             ),
+            ledger: Mutex::new(settings.notary.as_ref().map(LedgerStatus::new)),
             certificates: Mutex::default(),
             trust: settings.broker.address.trust.clone(),
             store: settings.store.clone(),
@@ -186,6 +189,24 @@ impl Board {
         }
     }
 
+    /// So the ledger stands.
+    pub(super) fn ledger(&self, state: &LedgerState) {
+        if let Some(ledger) = &mut *self.lock_ledger() {
+            ledger.look(state);
+        }
+    }
+
+    /// A place took a checkpoint, or did not.
+    pub(super) fn exported(&self, place: usize, outcome: Result<Reach, &str>) {
+        if let Some(ledger) = &mut *self.lock_ledger() {
+            ledger.exported(place, outcome);
+        }
+    }
+
+    fn lock_ledger(&self) -> MutexGuard<'_, Option<LedgerStatus>> {
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Partitions were looked after, and nothing was in the way.
     pub(super) fn looked_after(&self) {
         self.history().looked_after_at = Some(now());
@@ -239,6 +260,7 @@ impl Board {
             queue: depths.borrow().map(Into::into),
             history: self.history().clone(),
             canary: self.0.canary.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            ledger: self.lock_ledger().clone(),
             certificates: *self.certificates(),
             retention_seconds: keep.borrow().map(|keep| keep.as_secs()),
         }

@@ -9,22 +9,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{Settings, board::Board};
 use crate::{
-    broker::{self, Publisher},
+    broker::{Courier, Undelivered},
     event::{Canary, now},
     store::{self, CanaryLog},
 };
 
 /// How long one is waited for, at least. Then it is given up, and the next one is sent.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long the broker may take to confirm one.
-const CONFIRM: Duration = Duration::from_secs(10);
 
 /// How often to look for one: often in its first second, seldom after that.
 const LOOKS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(250)];
@@ -43,10 +40,8 @@ pub struct Flights {
 pub(super) enum Missing {
     /// It could not be marked, or could not be looked for any more.
     Postgres(String),
-    /// The broker did not take it.
-    Unpublished(String),
-    /// No queue got it.
-    Unrouted,
+    /// The broker did not take it, or no queue got it.
+    Undelivered(Undelivered),
     /// It was in the queue, and did not become a row in time.
     Lost(Duration),
 }
@@ -59,8 +54,8 @@ impl Missing {
         let [unmarked, unpublished, unrouted, lost] = Missing::OUTCOMES;
         match self {
             Missing::Postgres(_) => unmarked,
-            Missing::Unpublished(_) => unpublished,
-            Missing::Unrouted => unrouted,
+            Missing::Undelivered(Undelivered::Refused(_)) => unpublished,
+            Missing::Undelivered(Undelivered::Unrouted) => unrouted,
             Missing::Lost(_) => lost,
         }
     }
@@ -72,10 +67,7 @@ impl fmt::Display for Missing {
             Missing::Postgres(fault) => {
                 write!(f, "it could not be marked in audit.canaries: {fault}")
             }
-            Missing::Unpublished(cause) => write!(f, "the broker did not take it: {cause}"),
-            Missing::Unrouted => {
-                f.write_str("the exchange handed it to no queue: a binding is missing")
-            }
+            Missing::Undelivered(undelivered) => undelivered.fmt(f),
             Missing::Lost(waited) => write!(
                 f,
                 "it was published and is not stored after {}: the queue is full of others, or nobody consumes",
@@ -90,14 +82,15 @@ pub(super) struct Sender<'a> {
     settings: &'a Settings,
     flights: &'a Flights,
     log: Option<CanaryLog>,
-    publisher: Option<Publisher>,
+    courier: Courier,
     /// What was said last to be wrong.
     said: Option<&'static str>,
 }
 
 impl<'a> Sender<'a> {
     pub fn new(settings: &'a Settings, flights: &'a Flights) -> Sender<'a> {
-        Sender { settings, flights, log: None, publisher: None, said: None }
+        let courier = Courier::new(&settings.broker, "canary");
+        Sender { settings, flights, log: None, courier, said: None }
     }
 
     /// Runs from when the schema is there until the run ends.
@@ -120,9 +113,7 @@ impl<'a> Sender<'a> {
             () = board.coverage().ended() => {}
             () = sending => {}
         }
-        if let Some(publisher) = self.publisher.take() {
-            publisher.close().await;
-        }
+        self.courier.close().await;
     }
 
     /// None where the envelope would not find it; the daemon does not start with such a one.
@@ -173,43 +164,10 @@ impl<'a> Sender<'a> {
 
     /// The same for the broker.
     async fn publish(&mut self, canary: &Canary) -> Result<(), Missing> {
-        if let Some(publisher) = self.publisher.take().filter(|publisher| !publisher.is_over()) {
-            let published = self.publish_on(publisher, canary).await;
-            if !matches!(published, Err(Missing::Unpublished(_))) {
-                return published;
-            }
-        }
-        let broker = &self.settings.broker;
-        let name = format!("{} canary", broker.connection_name);
-        let publisher = Publisher::open(&broker.address, &name, broker.connect_timeout)
-            .await
-            .map_err(|fault| Missing::Unpublished(fault.to_string()))?;
-        self.publish_on(publisher, canary).await
-    }
-
-    async fn publish_on(&mut self, publisher: Publisher, canary: &Canary) -> Result<(), Missing> {
-        let of_fault = |fault: broker::Fault| Missing::Unpublished(fault.to_string());
-        let broker = &self.settings.broker;
-        let (exchange, key) = (&broker.topology.exchange, &self.flights.routing_key);
-        let body = canary.body.clone();
-        let taken = async {
-            let sent = publisher.publish_mandatory(exchange, key, &canary.properties, body).await?;
-            sent.taken().await
-        };
-        let taken = timeout(CONFIRM, taken).await;
-        let returned = !publisher.returned().is_empty();
-        match taken {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Err(Missing::Unpublished("it said no".to_owned())),
-            Ok(Err(fault)) => return Err(of_fault(fault)),
-            Err(_) => {
-                let waited = humantime::format_duration(CONFIRM);
-                return Err(Missing::Unpublished(format!("no confirm within {waited}")));
-            }
-        }
-        // Only one that works is used again.
-        self.publisher = Some(publisher);
-        if returned { Err(Missing::Unrouted) } else { Ok(()) }
+        let exchange = &self.settings.broker.topology.exchange;
+        let to = (exchange.as_str(), self.flights.routing_key.as_str());
+        let brought = self.courier.bring(to, &canary.properties, &canary.body).await;
+        brought.map_err(Missing::Undelivered)
     }
 
     async fn await_row(&mut self, id: Uuid, begun: Instant) -> Result<Duration, Missing> {

@@ -5,9 +5,10 @@ use time::OffsetDateTime;
 
 use super::{
     canary::Missing,
+    ledger::LedgerStatus,
     status::{Certificates, Status},
 };
-use crate::{measures::*, store::State};
+use crate::{event::now, measures::*, store::State};
 
 impl Status {
     /// Sets every metric that follows from it.
@@ -53,6 +54,9 @@ impl Status {
             gauge!(CANARY_EVERY).set(canary.every_seconds);
             gauge!(CANARY_STORED_AT).set(unix(canary.stored_at));
         }
+        if let Some(ledger) = &self.ledger {
+            ledger.measure();
+        }
         gauge!(UNACKED).set(of(self.in_hand.deliveries));
         gauge!(IN_HAND_BYTES).set(of(self.in_hand.bytes));
         gauge!(BUDGET_BYTES).set(of(self.in_hand_limit_bytes));
@@ -89,6 +93,27 @@ impl Status {
         }
         gauge!(UPKEEP_AT).set(history.looked_after_at.map_or(0.0, unix));
         gauge!(RETENTION).set(of(self.retention_seconds.unwrap_or(0)));
+    }
+}
+
+impl LedgerStatus {
+    fn measure(&self) {
+        let age = |since: Option<OffsetDateTime>| {
+            since.map_or(0.0, |since| (now() - since).as_seconds_f64().max(0.0))
+        };
+        gauge!(LEDGER_LEAVES).set(of(self.leaves));
+        gauge!(LEDGER_SEAL_EVERY).set(self.seal_every_seconds);
+        gauge!(LEDGER_UNSEALED).set(age(self.unsealed_since));
+        if self.sinks.is_empty() {
+            return;
+        }
+        gauge!(LEDGER_EXPORT_WITHIN).set(self.export_within_seconds);
+        gauge!(LEDGER_UNEXPORTED).set(age(self.unexported_since));
+        for sink in &self.sinks {
+            for outcome in LedgerStatus::OUTCOMES {
+                counter!(LEDGER_EXPORTS, "sink" => sink.sink, "outcome" => outcome).increment(0);
+            }
+        }
     }
 }
 

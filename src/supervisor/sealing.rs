@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::board::Board;
+use super::{after_the_writer, board::Board};
 use crate::store::{self, Fault, Kind, SealLog, Sealing};
 
 /// How long the last seal may take, when all else has ended.
@@ -31,7 +31,7 @@ impl<'a> Sealer<'a> {
     pub async fn seal_all(mut self, board: &Board, hard: &CancellationToken) {
         let mut began = false;
         let sealing = async {
-            board.coverage().writable().await;
+            after_the_writer(board).await;
             began = true;
             loop {
                 self.round().await;

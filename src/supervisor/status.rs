@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{canary::Missing, sides::Usable};
+use super::{canary::Missing, ledger::LedgerStatus, sides::Usable};
 use crate::{
     broker::Depths,
     event::{now, rfc3339},
@@ -64,6 +64,8 @@ pub struct Status {
     pub history: History,
     /// What became of canaries; none where none is sent.
     pub canary: Option<CanaryStatus>,
+    /// How the ledger stands; none where it is off.
+    pub ledger: Option<LedgerStatus>,
     /// Until when certificates are valid.
     pub certificates: Certificates,
     /// `retention.keep`, in seconds; none where everything is kept.
@@ -218,7 +220,7 @@ pub(super) fn utc<S: Serializer>(at: &OffsetDateTime, serializer: S) -> Result<S
     serializer.serialize_str(&rfc3339(*at))
 }
 
-fn perhaps_utc<S: Serializer>(
+pub(super) fn perhaps_utc<S: Serializer>(
     at: &Option<OffsetDateTime>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

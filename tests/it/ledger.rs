@@ -31,7 +31,7 @@ async fn what_is_committed_is_sealed_before_a_clean_stop_ends() -> Result<()> {
 }
 
 /// Makes a key in a folder of the test's own: its file, and its public side.
-fn key(folder: &tempfile::TempDir) -> Result<(String, VerifierKey)> {
+pub fn key(folder: &tempfile::TempDir) -> Result<(String, VerifierKey)> {
     let path = folder.path().join("ledger.key");
     let made = Command::new(env!("CARGO_BIN_EXE_bloodbank-audit"))
         .args(["keys", "generate", "--name", "audit.test", "--out"])

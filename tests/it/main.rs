@@ -19,6 +19,7 @@ mod byte_for_byte;
 mod canary;
 mod check;
 mod checked_by_others;
+mod checkpoints;
 mod clean_stop;
 mod config;
 mod connecting;

@@ -131,7 +131,11 @@ async fn it_tells_what_passed_through() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_metric_is_one_that_is_documented() -> Result<()> {
     let bed = Bed::shared().await?;
-    let scene = listening(Scene::set(bed).await?).with("canary.every", "1d");
+    let folder = tempfile::tempdir()?;
+    let scene = listening(Scene::set(bed).await?)
+        .with("canary.every", "1d")
+        .with("ledger.key_file", crate::ledger::key(&folder)?.0)
+        .with("ledger.checkpoint_log", "true");
     let (daemon, address) = serving(&scene).await?;
     is_measured(address, "bloodbank_audit_canary_duration_seconds_count", 1.0).await?;
     scene.publish(&[event(1)]).await?;

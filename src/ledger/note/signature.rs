@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::ledger::key::{KeyName, VerifierKey};
 
-/// What such a line begins with: an em dash and a space.
-const MARK: &str = "\u{2014} ";
+/// What such a line begins with: an em dash and a space. No line of a checkpoint does.
+pub(super) const MARK: &str = "\u{2014} ";
 
 /// A signature and whose it is said to be. Its bytes may be of any kind of key.
 ///

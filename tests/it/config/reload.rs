@@ -55,6 +55,12 @@ const OTHERS: &[(&str, &str)] = &[
     ("ledger.key_file", "/own.key"),
     ("ledger.origin", "other"),
     ("ledger.seal_every", "10s"),
+    ("ledger.checkpoint_file", "/checkpoints"),
+    ("ledger.checkpoint_log", "true"),
+    ("ledger.checkpoint_exchange", "other"),
+    ("ledger.checkpoint_webhook", "https://other/hunter2"),
+    ("ledger.checkpoint_every", "30s"),
+    ("ledger.export_within", "1h"),
     ("reconnect.initial", "1s"),
     ("reconnect.max", "1m"),
     ("shutdown.grace", "1s"),
@@ -71,8 +77,15 @@ const OTHERS: &[(&str, &str)] = &[
 ];
 
 /// What is refused where it is alone.
-const NOT_ALONE: &[&str] =
-    &["rabbitmq.tls_client_cert", "rabbitmq.tls_client_key", "rabbitmq.auth"];
+const NOT_ALONE: &[&str] = &[
+    "rabbitmq.tls_client_cert",
+    "rabbitmq.tls_client_key",
+    "rabbitmq.auth",
+    "ledger.checkpoint_file",
+    "ledger.checkpoint_log",
+    "ledger.checkpoint_exchange",
+    "ledger.checkpoint_webhook",
+];
 
 /// What only commands ask for, each time anew.
 const IN_COMMANDS: &[&str] = &["rabbitmq.management_url", "access_log.reads"];

@@ -66,6 +66,9 @@ fn the_password_of_a_url_is_never_shown() {
         hides(&Given::nothing().flag("--rabbit-url", "rabbitmq.url", &url), &url);
         hides(&Given::nothing().set(&format!("postgres.url={url}")), &url);
         hides(&Given::nothing().set(&format!("rabbitmq.management_url={url}")), &url);
+        hides(&Given::nothing().set(&format!("ledger.checkpoint_webhook={url}")), &url);
+        let with_key = Given::nothing().set("ledger.key_file=/key");
+        hides(&with_key.set(&format!("ledger.checkpoint_webhook={url}")), &url);
         hides(&Given::nothing().set(&format!("postgres.url_file={url}")), &url);
         hides(&Given::nothing().dotenv(format!("RABBIT_URL={url}\n")), &url);
         hides(&Given::nothing().file(format!("[rabbitmq]\nurl = {url:?}\n")), &url);
