@@ -61,6 +61,8 @@ pub enum Command {
     Coverage(commands::coverage::Options),
     /// Make the key that signs the ledger, or print the public side of one
     Keys(commands::keys::Options),
+    /// Recompute what was recorded from what is stored, and say what was altered, deleted or inserted since
+    Verify(Box<commands::verify::Options>),
     /// Print the effective configuration and where each value came from, secrets masked
     Config(commands::config::Options),
     /// Print what a shell needs to complete this command line
@@ -106,7 +108,7 @@ EXCHANGE_NAME, DATABASE_URL), systemd's credentials (a file in $CREDENTIALS_DIRE
 
 Exit status:
    0  a clean stop: everything in hand was committed and acked
-   1  a failure, said in the last line of the log; of commands that read: nothing matched; of check: a fault
+   1  a failure, said in the last line of the log; of commands that read: nothing matched; of check: a fault; of verify: damage
    2  the command line is wrong
    4  of replay: some events are in no queue; of dead-letters: some that were meant are left
   69  of commands that read: the database is away, refuses, or has another schema

@@ -39,6 +39,7 @@ pub mod show;
 pub mod stats;
 pub mod terminal;
 pub mod trace;
+pub mod verify;
 
 pub use lasted::lasted;
 

@@ -8,6 +8,8 @@ pub const FAILURE: u8 = 1;
 pub const NOTHING: u8 = 1;
 /// Of a check: something is wrong.
 pub const FAULTY: u8 = 1;
+/// Of a verification: something is not as it was recorded.
+pub const DAMAGED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
 /// Of a replay: some events are in no queue. Of dead letters: some that were meant are left.

@@ -27,3 +27,4 @@ pub mod signals;
 pub mod store;
 pub mod supervisor;
 pub mod telemetry;
+pub mod verify;

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
             with_answer(&flags, &environment, |config| options.run(config, of_key))
         }
         Command::Keys(options) => options.run(&environment),
+        Command::Verify(options) => options.start(&flags, &environment),
         Command::Config(options) => options.run(&flags, &environment),
         Command::Completions(options) => options.run(),
         Command::Man(options) => options.run(),

@@ -38,6 +38,7 @@ mod rows;
 mod seals;
 mod survey;
 mod tls;
+mod verify;
 mod writer;
 
 pub use access::{Access, NotedAccess};
@@ -72,5 +73,9 @@ pub use seals::{Seal, SealLog, Sealing};
 pub use survey::{
     DatabaseAddress, ForeignRight, LooseIndex, Right, Role, SchemaState, Server, Setting, Stage,
     Survey, Unopened,
+};
+pub use verify::{
+    ActRow, BatchRow, Entry as LedgerEntry, EpochRow, EventBatch, NodeRow, PartitionTable,
+    RowOrder, SealRow, Snapshot, StatedCheckpoint, View, unix_micros,
 };
 pub use writer::Writer;

@@ -102,6 +102,30 @@ where
     })
 }
 
+/// The same for a command that computes on so many threads.
+pub fn with_threads<F, R, T>(
+    threads: usize,
+    flags: &Flags,
+    environment: &Environment,
+    command: F,
+) -> ExitCode
+where
+    F: FnOnce(Config) -> R,
+    R: Future<Output = anyhow::Result<T>>,
+    T: Into<u8>,
+{
+    answer(|| {
+        let config = Config::load(flags, environment)?.config;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()?;
+        let outcome = runtime.block_on(command(config));
+        runtime.shutdown_timeout(LAST_THREADS);
+        outcome
+    })
+}
+
 /// The same for a command that talks to a broker, whose client works beside it, and takes header tables apart level by
 /// level.
 pub fn with_broker<F, R, T>(flags: &Flags, environment: &Environment, command: F) -> ExitCode

@@ -28,6 +28,7 @@ pub use column::Column;
 pub use context::{Place, Relative};
 pub use events::{Order, Selection};
 pub use fault::ReadError;
+pub(super) use fault::of_reading;
 pub use filter::Filter;
 pub use follow::Follower;
 pub use row::{Row, Texts, Value};
@@ -70,6 +71,15 @@ impl Reader {
     /// know, a standby does not tell.
     async fn connect(settings: &Settings, timeout: Duration) -> Result<Reader, ReadError> {
         Reader::on(settings.connect(timeout).await?, timeout).await
+    }
+
+    /// A connection for other readers of everything.
+    pub(super) async fn connection(
+        settings: &Settings,
+        timeout: Duration,
+    ) -> Result<PgConnection, ReadError> {
+        let connection = settings.connect_to_read(timeout).await?;
+        Ok(Reader::on(connection, timeout).await?.connection)
     }
 
     async fn on(connection: PgConnection, timeout: Duration) -> Result<Reader, ReadError> {

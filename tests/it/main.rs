@@ -67,6 +67,7 @@ mod trace;
 mod trace_command;
 mod two_at_once;
 mod units;
+mod verify;
 mod views;
 mod watched_over;
 mod who_looked;

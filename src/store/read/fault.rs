@@ -50,7 +50,7 @@ pub(super) fn answer(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 }
 
 /// A failed statement, with what to do about it from a reader's point of view.
-pub(super) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
+pub(in crate::store) fn of_reading(error: sqlx::Error, timeout: Duration) -> ReadError {
     let said = |kind, code: &str, text: String| {
         ReadError::Fault(Fault { kind, sqlstate: Some(code.to_owned()), message: text })
     };

@@ -1,0 +1,28 @@
+//! The ledger's checker: recomputes what was recorded from the bytes that are stored, and says what does not fit.
+//!
+//! It shares the hashes of RFC 6962, notes and keys with the writer, and no encoder: a mistake of one is seen by the other. What
+//! judges is pure; [`check`] joins it with what [`crate::store::Snapshot`] reads. Two passes, each of which reads everything once and
+//! keeps little: the tree in its order, then the events, partition by partition, beside the batches that recorded them.
+
+mod acts;
+mod carried;
+mod checkpoints;
+mod damage;
+mod encode;
+mod finding;
+mod given;
+mod header;
+mod keys;
+mod lanes;
+mod partition;
+mod row;
+mod seals;
+mod tree;
+mod window;
+mod work;
+
+pub use finding::{Finding, Findings, Subject, Verdict};
+pub use given::Given;
+pub use partition::EventCounts;
+pub use seals::Counts;
+pub use work::{CheckError, Meter, Report, Request, TreeState, check};

@@ -1,0 +1,183 @@
+//! The rows of a partition beside the batches that recorded them.
+
+use std::ops::Range;
+
+use super::{
+    acts::{Erased, Lawful},
+    damage::Damage,
+    row::{Leaves, Row},
+    window::{Open, Place, Seen, Slot, Window},
+};
+use crate::{ledger::Hash, store::EventBatch};
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// Events that were compared with their leaves.
+    pub checked: u64,
+    /// How many of them are erased, lawfully.
+    pub erased: u64,
+    /// Events of batches without leaves: the ledger was off.
+    pub uncovered: u64,
+    /// Events that are lawfully gone with their partitions.
+    pub expired: u64,
+}
+
+impl EventCounts {
+    pub(super) fn add(&mut self, other: EventCounts) {
+        self.checked += other.checked;
+        self.erased += other.erased;
+        self.uncovered += other.uncovered;
+        self.expired += other.expired;
+    }
+}
+
+/// A partition that is being read.
+#[derive(Debug)]
+pub(super) struct Partition<'a> {
+    name: &'a str,
+    span: Range<i64>,
+    lawful: &'a Lawful,
+    pub window: Window,
+    leaves: Leaves,
+    pub damage: Damage,
+    pub counts: EventCounts,
+}
+
+impl<'a> Partition<'a> {
+    /// Nothing of it is read yet.
+    pub fn new(name: &'a str, span: Range<i64>, lawful: &'a Lawful) -> Partition<'a> {
+        Partition {
+            name,
+            span,
+            lawful,
+            window: Window::default(),
+            leaves: Leaves::default(),
+            damage: Damage::default(),
+            counts: EventCounts::default(),
+        }
+    }
+
+    /// Opens a batch.
+    pub fn open(&mut self, batch: EventBatch) {
+        self.window.insert(Open::new(batch, &self.span));
+    }
+
+    /// Looks at a row; false where its batch is not open.
+    pub fn row(&mut self, row: &Row<'_>) -> bool {
+        let seq = row.seq();
+        let Some(place) = self.window.find(seq) else { return false };
+        let Some(open) = self.window.get_mut(place.batch) else { return false };
+        let Some(slot) = open.slot(place.offset) else {
+            self.counts.uncovered += 1;
+            self.see(place, Seen::Right);
+            return true;
+        };
+        let times = (open.batch.received_from, open.batch.received_to);
+        let before = open.seen[place.offset];
+        self.counts.checked += 1;
+        let leaf = self.leaves.leaf(row, seq, row.received_at(), &slot.salt);
+        let verdict = if leaf == slot.leaf { Ok(()) } else { self.differs(row, &slot) };
+        match (verdict, before) {
+            (_, Seen::Right) => self.damage.extra(row, self.name),
+            (Ok(()), Seen::Wrong) => {
+                self.damage.was_extra(seq);
+                self.see(place, Seen::Right);
+            }
+            (Ok(()), Seen::Not) => self.see(place, Seen::Right),
+            (Err(_), Seen::Wrong) => self.damage.extra(row, self.name),
+            (Err(why), Seen::Not) => {
+                self.damage.wrong(row, self.name, slot, times, why);
+                self.see(place, Seen::Wrong);
+            }
+        }
+        true
+    }
+
+    /// A leaf that a row does not make may be that of an event that was erased.
+    fn differs(&mut self, row: &Row<'_>, slot: &Slot) -> Result<(), &'static str> {
+        let Some(Erased { content, metadata }) = self.lawful.erased.get(&row.seq()) else {
+            return Err(
+                "its columns do not make the leaf that was recorded (nor with its salt in audit.batches)",
+            );
+        };
+        let leaf: Hash = match metadata {
+            None => self.leaves.without_content(row, &slot.salt, content),
+            Some(metadata) => {
+                self.leaves.of_commitments(row, row.seq(), row.received_at(), metadata, content)
+            }
+        };
+        if leaf != slot.leaf {
+            return Err(
+                "it was erased, and what was left does not make the leaf that was recorded",
+            );
+        }
+        if !row.is_without_body() {
+            return Err("its content was erased, and it has one");
+        }
+        if metadata.is_some() && !row.is_without_metadata() {
+            return Err("its metadata were erased, and it has some");
+        }
+        self.counts.erased += 1;
+        Ok(())
+    }
+
+    /// A row of no batch.
+    pub fn unknown(&mut self, row: &Row<'_>) {
+        self.damage.extra(row, self.name);
+    }
+
+    fn see(&mut self, place: Place, seen: Seen) {
+        let Some(open) = self.window.get_mut(place.batch) else { return };
+        let before = std::mem::replace(&mut open.seen[place.offset], seen);
+        if before == Seen::Not {
+            open.left -= 1;
+        }
+        // As long as one of them is wrong the right one may come.
+        if open.left == 0 && !open.is_wanting() && open.seen.iter().all(|seen| *seen == Seen::Right)
+        {
+            self.window.remove(place.batch);
+        }
+    }
+}
+
+/// What is missing of batches of which nothing is to come any more.
+#[derive(Debug, Default)]
+pub(super) struct Absent {
+    pub damage: Damage,
+    pub counts: EventCounts,
+    /// Events that went with each partition that has expired.
+    pub of_expired: Vec<u64>,
+}
+
+impl Absent {
+    /// Looks at a batch in the end.
+    pub fn leave(&mut self, open: &Open, lawful: &Lawful) {
+        if open.left == 0 || !open.is_covered() {
+            return;
+        }
+        let may_be = lawful.expired.iter().position(|expired| {
+            let (from, to) = (open.batch.received_from, open.batch.received_to);
+            open.batch.position < expired.position
+                && from.is_some_and(|from| from < expired.to)
+                && to.is_some_and(|to| to >= expired.from)
+        });
+        if let Some(place) = may_be {
+            let left = u64::try_from(open.left).unwrap_or(u64::MAX);
+            self.counts.expired += left;
+            self.of_expired.resize(lawful.expired.len(), 0);
+            self.of_expired[place] += left;
+            return;
+        }
+        let mut offset = 0;
+        for run in open.seen.chunk_by(|one, next| (*one == Seen::Not) == (*next == Seen::Not)) {
+            if run[0] == Seen::Not {
+                let slots: Vec<Slot> =
+                    (offset..offset + run.len()).filter_map(|offset| open.slot(offset)).collect();
+                let first = i64::try_from(offset).unwrap_or(i64::MAX);
+                self.damage.missing(open.batch.first_seq.saturating_add(first), &slots);
+            }
+            offset += run.len();
+        }
+    }
+}
