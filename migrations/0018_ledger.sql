@@ -43,6 +43,7 @@ language plpgsql volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform audit.ensure_order();
     lock table audit.batches in row exclusive mode;
     insert into audit.acts (id, at, kind, details, signature, key_id)
     values (act.id, act.at, act.kind, act.details, act.signature, act.key_id);
@@ -50,6 +51,27 @@ end
 $$;
 revoke all on function audit.act(uuid, timestamptz, text, json, bytea, bigint) from public;
 comment on function audit.act(uuid, timestamptz, text, json, bytea, bigint) is 'Puts an act on record, as a part of the transaction that does it.';
+
+-- In a database that was restored into another server, what is new has to follow all that is sealed, too: a seal ends where the
+-- server's transactions were, which is mostly beyond the last batch.
+create or replace function audit.ensure_order() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    last bigint := audit.last_position();
+begin
+    if last < (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset" from audit.origin o) then
+        return;
+    end if;
+    -- No writer has a transaction, or gets one, before this one ends.
+    lock table audit.batches in exclusive mode;
+    last := audit.last_position();
+    update audit.origin o set "offset" = last + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+     where last >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset";
+end
+$$;
 
 -- For whoever may record events, so that no role that records needs another right than before.
 create function audit.announce_expiry(id uuid, at timestamptz, details json, signature bytea, key_id bigint) returns void
@@ -94,7 +116,7 @@ comment on table audit.epochs is 'Trees of the ledger, one after the other.';
 comment on column audit.epochs.epoch is 'From 1 on.';
 comment on column audit.epochs.position_from is 'Batches and acts from this position on are in its tree.';
 comment on column audit.epochs.began_at is 'When it was begun.';
--- What was stored before is not in the ledger. Nobody stores anything at this moment: the table has been altered.
+-- What was stored before is not in the ledger.
 insert into audit.epochs (epoch, position_from) values (1, audit.position());
 
 create table audit.seals (
@@ -225,15 +247,22 @@ end
 $$;
 comment on function audit.note_export(integer, bigint, text, text, text) is 'Puts on record that a checkpoint was taken outside. For roles that may insert into audit.events.';
 
+create function audit.last_position() returns bigint
+language sql stable
+set search_path = pg_catalog, pg_temp
+return greatest((select max(b.position) from audit.batches b), (select max(a.position) from audit.acts a),
+                (select max(s.position_to) - 1 from audit.seals s), (select max(e.position_from) - 1 from audit.epochs e));
+comment on function audit.last_position() is 'What new batches and acts have to come after.';
+
 -- Where the ledger is on, it says of a partition that it goes before it goes.
 create function audit.is_announced(partition text, from_at timestamptz, to_at timestamptz) returns boolean
 language sql stable
 set search_path = pg_catalog, pg_temp
-return (select bool_or(a.position < (select max(s.position_to) from audit.seals s))
+return (select bool_and(a.position < (select max(s.position_to) from audit.seals s))
           from audit.acts a
          where a.kind = 'expired' and a.details ->> 'partition' = is_announced.partition
            and (a.details ->> 'from')::timestamptz = is_announced.from_at and (a.details ->> 'to')::timestamptz = is_announced.to_at);
-comment on function audit.is_announced(text, timestamptz, timestamptz) is 'Whether it is sealed that this partition is to be dropped; null where nobody has put it on record.';
+comment on function audit.is_announced(text, timestamptz, timestamptz) is 'Whether all is sealed that was put on record of dropping this partition; null where nothing was.';
 create index acts_expired on audit.acts ((details ->> 'partition')) where kind = 'expired';
 -- Serves who looks for the batch of an event.
 create index batches_first_seq on audit.batches (first_seq);
@@ -247,7 +276,15 @@ return exists (select from audit.acts a
 comment on function audit.is_erased(bigint, timestamptz) is 'Whether the body of that event was erased on purpose.';
 create index acts_key on audit.acts ((details ->> 'key')) where kind = 'key';
 
--- The same as before, but for what the ledger has to say first, where it is on in the session that asks.
+create function audit.has_leaves(from_at timestamptz, to_at timestamptz) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+return exists (select from audit.batches b
+                where b.received_from < has_leaves.to_at and b.received_to >= has_leaves.from_at and b.leaves is not null);
+comment on function audit.has_leaves(timestamptz, timestamptz) is 'Whether the ledger covers events that were received in [from_at, to_at).';
+
+-- The same as before, but for what the ledger has to say first. In the setting audit.ledger whoever asks tells what that is:
+-- announced, that it is on record, or sealed, that this is sealed.
 create or replace function audit.expire(keep interval, daemon_at timestamptz,
                              out outcome text, out partition text, out from_at timestamptz, out to_at timestamptz,
                              out number bigint, out bytes bigint, out at timestamptz)
@@ -265,7 +302,8 @@ declare
     old      record;
     recent   timestamptz;
     late     boolean;
-    announced boolean;
+    ledger   constant text := current_setting('audit.ledger', true);
+    covered  boolean;
     held     record := null;
 begin
     if keep is null or keep < interval '1 hour' then
@@ -313,14 +351,21 @@ begin
             end if;
             continue;
         end if;
+        covered := ledger in ('sealed', 'announced') and audit.has_leaves(old.from_at, old.to_at);
+        if covered and ledger = 'sealed' and audit.is_announced(old.name, old.from_at, old.to_at) is false then
+            outcome := 'unsealed';
+            return;
+        end if;
         execute format('select count(*), pg_total_relation_size(%L::regclass) from audit.%I', format('audit.%I', old.name), old.name)
             into number, bytes;
-        if current_setting('audit.ledger', true) = 'on' then
-            announced := audit.is_announced(old.name, old.from_at, old.to_at);
-            if announced is not true then
-                outcome := case when announced is null then 'due' else 'unsealed' end;
-                return;
-            end if;
+        -- Also where it is not any more what was announced.
+        if covered and not exists (select from audit.acts a
+                                    where a.kind = 'expired' and a.details ->> 'partition' = old.name
+                                      and (a.details ->> 'from')::timestamptz = old.from_at
+                                      and (a.details ->> 'to')::timestamptz = old.to_at
+                                      and (a.details ->> 'events')::bigint = number) then
+            outcome := 'due';
+            return;
         end if;
         late := false;
         for attempt in 1..attempts loop

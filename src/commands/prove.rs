@@ -136,6 +136,11 @@ impl Options {
             .map_err(|error| Misuse(format!("the checkpoint is none: {error}")))?;
         let checkpoint = Checkpoint::parse(checkpoint.text())
             .map_err(|error| Misuse(format!("the checkpoint is none: {error}")))?;
+        if checkpoint.epoch().ok() != u64::try_from(epoch).ok() {
+            return Err(unprovable(&format!(
+                "it is in the tree of epoch {epoch}, and the checkpoint is of another"
+            )));
+        }
         if index >= checkpoint.size() {
             return Err(unprovable(&format!(
                 "the checkpoint is of {} leaves, and the event's is number {index}: it came later",

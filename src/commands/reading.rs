@@ -126,6 +126,11 @@ where
     })
 }
 
+/// The same for a command that needs neither configuration nor runtime.
+pub fn alone<T: Into<u8>>(command: impl FnOnce() -> anyhow::Result<T>) -> ExitCode {
+    answer(command)
+}
+
 /// The same for a command that talks to a broker, whose client works beside it, and takes header tables apart level by
 /// level.
 pub fn with_broker<F, R, T>(flags: &Flags, environment: &Environment, command: F) -> ExitCode

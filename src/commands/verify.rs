@@ -19,14 +19,14 @@ use super::{
     access::{Noted, Purpose},
     moment::Span,
     overview::{exact, write_json},
-    reading::{Misuse, with_threads},
+    reading::{Misuse, alone, with_threads},
     settings,
     terminal::{Output, Paging},
 };
 use crate::{
     config::{Config, Environment, Flags},
     exit,
-    verify::{CheckError, Meter, Report, Request, check},
+    verify::{CheckError, Meter, Report, Request, check, check_proof},
 };
 use look_on::look_on;
 use page::Page;
@@ -36,6 +36,7 @@ Examples:
   bloodbank-audit verify --checkpoint last.note --key 'audit+2d1b5a3c+AS…'
   bloodbank-audit verify --checkpoint old.note --checkpoint new.note --key audit.pub
   tail -n 6 checkpoints | bloodbank-audit verify --checkpoint - --key audit.pub --json | jq .findings
+  bloodbank-audit verify --proof proof.json --key audit.pub    with no database
   bloodbank-audit verify --since yesterday           events of a day; the tree is always looked at whole
 
 Each event, each header and the whole tree are recomputed from the bytes that are stored, and compared with what was
@@ -62,6 +63,9 @@ pub struct Options {
     /// Public key that has signed, as text or in a file; repeatable. One that it endorsed in the ledger counts, too
     #[arg(long, value_name = "KEY|FILE")]
     key: Vec<String>,
+    /// Check a proof that `prove` has written, with no database; - for stdin
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["checkpoint", "since", "until", "jobs", "memory", "unsealed_after", "limit"])]
+    proof: Option<String>,
     #[command(flatten)]
     span: Span,
     /// Partitions that are read at once [default: one for each core]
@@ -99,9 +103,23 @@ impl From<Outcome> for u8 {
 impl Options {
     /// Checks, and writes what it found to stdout.
     pub fn start(self, flags: &Flags, environment: &Environment) -> ExitCode {
+        if let Some(file) = &self.proof {
+            return alone(|| self.check_proof(file));
+        }
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let jobs = self.jobs.unwrap_or(cores);
         with_threads(jobs.get(), flags, environment, |config| self.run(config, jobs))
+    }
+
+    /// Checks a proof, and says what it proves.
+    fn check_proof(&self, file: &str) -> anyhow::Result<Outcome> {
+        let proof = input::proof(file)?;
+        let keys = input::keys(&self.key)?;
+        let checked = check_proof(&proof, &keys);
+        let mut out = Output::open(Paging::Never);
+        page::proof(&mut out, self.json, &proof, &checked)?;
+        out.close()?;
+        Ok(if checked.is_ok() { Outcome::Clean } else { Outcome::Damaged })
     }
 
     async fn run(self, config: Config, jobs: NonZeroUsize) -> anyhow::Result<Outcome> {

@@ -1,6 +1,7 @@
 //! An event's leaf: what the tree holds of one row of `audit.events`.
 //!
-//! Every column is in it, in one of two commitments, each under a salt of its own: content, and metadata. Who drops a salt and
+//! Every column is in it: `seq`, `received_at` and the flags as they are, all others in one of two commitments, each under a salt of
+//! its own: content, and metadata. Who drops a salt and
 //! the bytes leaves a leaf that proves that there was an event, and nothing of what it was. docs/ledger.md has the format.
 
 use std::borrow::Cow;

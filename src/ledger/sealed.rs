@@ -22,7 +22,7 @@ pub fn batch_hash(header: &Hash, committed_at: OffsetDateTime, position: i64) ->
 pub struct Act<'a> {
     /// Its id.
     pub id: Uuid,
-    /// When it was done, by the database's clock.
+    /// When it was done, by the clock of whoever did it.
     pub at: OffsetDateTime,
     /// What was done, in a word.
     pub kind: &'a str,

@@ -4,7 +4,7 @@
 //! the role that records can change nothing.
 
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{Connection as _, PgConnection, postgres::PgQueryResult};
 use time::OffsetDateTime;
 
 use super::{
@@ -143,7 +143,7 @@ async fn erase(
     let both = erasure.level == Level::Metadata;
     let change = sqlx::query(if both { ERASE_ALL } else { ERASE_CONTENT });
     let change = change.bind(received_at).bind(seq).execute(&mut *connection);
-    answered(patience, change).await?;
+    changed_one(answered(patience, change).await?, "the row was not changed")?;
     if let Some(place) = &place {
         let salt = if both { Salt::default() } else { metadata_salt(&place.salt) };
         let drop = sqlx::query(
@@ -153,7 +153,8 @@ async fn erase(
         .bind(place.number)
         .bind(salt.as_slice())
         .bind(i32::try_from(place.index * 16 + 1).unwrap_or(i32::MAX));
-        answered(patience, drop.execute(&mut *connection)).await?;
+        let dropped = answered(patience, drop.execute(&mut *connection)).await?;
+        changed_one(dropped, "its salt was not taken away")?;
     }
     let details = Details {
         seq,
@@ -168,6 +169,16 @@ async fn erase(
     let record = sqlx::query("select audit.act($1, $2, 'erased', $3::json, $4, $5)");
     answered(patience, act.bind(record).execute(&mut *connection)).await?;
     Ok(Erased::Now)
+}
+
+/// A trigger of the user's own may let nothing be changed, and say nothing.
+fn changed_one(done: PgQueryResult, what: &str) -> Result<(), Fault> {
+    match done.rows_affected() {
+        1 => Ok(()),
+        rows => Err(Fault::misconfigured(format!(
+            "{what}: {rows} rows instead of one, as by a trigger; nothing is erased"
+        ))),
+    }
 }
 
 /// Where a digest of what is erased would tell what it was, random bytes take its place.

@@ -197,7 +197,8 @@ async fn leaves(
                     union all
                     select b.position, 1, b.lane, b.number, 1 + coalesce(octet_length(b.leaves), 0) / 32 from audit.batches b
                      where b.position >= s.position_from and b.position < s.position_to) u
-              where s.epoch = $1 and s.tree_size > $2 and s.tree_from < $3)
+              where s.epoch = $1 and s.tree_size > $2 and s.tree_from < $3
+                and s.tree_size <= (select min(l.tree_size) from audit.seals l where l.epoch = $1 and l.tree_size >= $3))
          select e.first, e.id, e.position, coalesce(a.at, b.committed_at) as at, a.kind, a.details::text, b.number, b.first_seq,
                 b.events, b.conflicts, b.duplicates, b.rejections, b.replays, b.body_bytes, b.received_from, b.received_to,
                 b.previous, sha256(coalesce(b.leaves, '')) as digest,

@@ -86,7 +86,8 @@ impl Place {
                     substring(b.leaves from ($1 - b.first_seq)::int4 * 32 + 1 for 32) as leaf,
                     substring(b.salts from ($1 - b.first_seq)::int4 * 16 + 1 for 16) as salt
                from audit.batches b
-              where b.first_seq <= $1 and b.first_seq + b.events > $1 and b.received_from <= $2 and b.received_to >= $2
+              -- No batch has more numbers than a block of the sequence.
+              where b.first_seq <= $1 and b.first_seq > $1 - 10000 and b.first_seq + b.events > $1 and b.received_from <= $2 and b.received_to >= $2
                 and b.leaves is not null
               order by b.first_seq desc limit 1",
         )

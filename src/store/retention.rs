@@ -102,10 +102,10 @@ impl Upkeep {
         let mut link = Link::open(settings, STEP_TIMEOUT).await?;
         // Writers wait for whoever changes partitions.
         partitions::wait_little(&mut link, true).await?;
-        if settings.ledger.is_some() {
-            let said = sqlx::query("select set_config('audit.ledger', 'on', false)");
-            answered(link.patience, said.execute(&mut link.connection)).await?;
-        }
+        // Without a ledger nobody may be there who seals.
+        let first = if settings.ledger.is_some() { "sealed" } else { "announced" };
+        let say = sqlx::query("select set_config('audit.ledger', $1, false)").bind(first);
+        answered(link.patience, say.execute(&mut link.connection)).await?;
         Ok(Upkeep { link, plan: settings.plan(), ledger: settings.ledger.clone() })
     }
 

@@ -3,6 +3,8 @@
 //! Whoever holds the lock seals, and nobody waits for it. What is sealed is a span of positions below the horizon: all that will
 //! ever be committed there is committed, so each batch is in one seal, and those of a lane are in its order.
 
+use std::ops::Range;
+
 use futures_util::TryStreamExt as _;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -20,7 +22,7 @@ use crate::ledger::{
 };
 
 /// How many leaves one seal takes on, about: a batch is never divided. 32 bytes each come from the database.
-const MOST: u64 = 100_000;
+const MOST: i64 = 100_000;
 
 /// A connection of the sealer's own.
 #[derive(Debug)]
@@ -79,12 +81,8 @@ struct Tree {
 #[derive(Default)]
 struct Taken {
     nodes: Vec<Node>,
-    leaves: u64,
     acts: i32,
     batches: i32,
-    last_position: i64,
-    /// It was enough for one seal.
-    full: bool,
 }
 
 impl SealLog {
@@ -95,6 +93,10 @@ impl SealLog {
     pub async fn open(settings: &Settings) -> Result<SealLog, Fault> {
         let link = Link::open(settings, settings.statement_timeout).await?;
         let mut log = SealLog { link, ledger: settings.ledger.clone().unwrap_or_default() };
+        let Link { connection, patience, .. } = &mut log.link;
+        // The database may have been restored into another server since.
+        let ordered = sqlx::query("select audit.ensure_order()").execute(connection);
+        answered(*patience, ordered).await?;
         log.introduce().await?;
         Ok(log)
     }
@@ -119,13 +121,14 @@ impl SealLog {
         let from = frontier.size();
         let horizon = sqlx::query_as("select audit.horizon()").fetch_one(&mut *transaction);
         let (horizon,): (i64,) = answered(*patience, horizon).await?;
-        let taking = take(&mut transaction, position..horizon, &mut frontier);
+        let end = answered(*patience, end_of_one(&mut transaction, position..horizon)).await?;
+        let position_to = end.unwrap_or(horizon);
+        let taking = take(&mut transaction, position..position_to, &mut frontier);
         let taken = answered(*patience, taking).await?;
         if taken.acts == 0 && taken.batches == 0 {
             answered(*patience, transaction.rollback()).await?;
             return Ok(Sealing::Nothing);
         }
-        let position_to = if taken.full { taken.last_position + 1 } else { horizon };
         let root = frontier.root();
         let edge: Vec<u8> = frontier.edge().concat();
         let put = sqlx::query(
@@ -153,7 +156,7 @@ impl SealLog {
             root,
             acts: taken.acts,
             batches: taken.batches,
-            more: taken.full,
+            more: end.is_some(),
         }))
     }
 
@@ -262,10 +265,29 @@ async fn tree(
     Ok(tree)
 }
 
+/// Where a seal has to end that begins there, if these positions are too much for one.
+async fn end_of_one(
+    transaction: &mut Transaction<'_, Postgres>,
+    positions: Range<i64>,
+) -> Result<Option<i64>, sqlx::Error> {
+    // The index gives the order, and the length of leaves is known without reading them: it ends when it is enough.
+    sqlx::query_scalar(
+        "select u.position + 1
+           from (select b.position, sum(1 + coalesce(octet_length(b.leaves), 0) / 32) over (order by b.position) as leaves
+                   from audit.batches b where b.position >= $1 and b.position < $2) u
+          where u.leaves >= $3 order by u.position limit 1",
+    )
+    .bind(positions.start)
+    .bind(positions.end)
+    .bind(MOST)
+    .fetch_optional(&mut **transaction)
+    .await
+}
+
 /// Appends the acts and batches of these positions to the tree.
 async fn take(
     transaction: &mut Transaction<'_, Postgres>,
-    positions: std::ops::Range<i64>,
+    positions: Range<i64>,
     frontier: &mut Frontier,
 ) -> Result<Taken, sqlx::Error> {
     let mut taken = Taken::default();
@@ -285,13 +307,6 @@ async fn take(
     .bind(positions.end)
     .fetch(&mut **transaction);
     while let Some(row) = rows.try_next().await? {
-        let position = row.try_get("position")?;
-        if taken.leaves >= MOST && position > taken.last_position {
-            taken.full = true;
-            break;
-        }
-        taken.last_position = position;
-        let before = frontier.size();
         if row.try_get::<Option<i64>, _>("number")?.is_some() {
             append_batch(&row, frontier, &mut taken.nodes)?;
             taken.batches += 1;
@@ -299,7 +314,6 @@ async fn take(
             frontier.append(act_leaf(&row)?, &mut taken.nodes);
             taken.acts += 1;
         }
-        taken.leaves += frontier.size() - before;
     }
     Ok(taken)
 }

@@ -13,6 +13,17 @@ use crate::store::{self, Fault, Kind, SealLog, Sealing};
 /// How long the last seal may take, when all else has ended.
 const LAST: Duration = Duration::from_secs(2);
 
+/// How soon to look again then whether another daemon has done with it.
+const AGAIN: Duration = Duration::from_millis(50);
+
+/// How a round ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Round {
+    Over,
+    /// Another daemon was at it.
+    Busy,
+}
+
 /// Seals for the daemon's life.
 pub(super) struct Sealer<'a> {
     store: &'a store::Settings,
@@ -48,7 +59,13 @@ impl<'a> Sealer<'a> {
         }
         // A round that was cut off has left its connection in the middle of something.
         self.log = None;
-        let last = hard.run_until_cancelled(tokio::time::timeout(LAST, self.round())).await;
+        let all = async {
+            // Where a round was cut off, the server may not have noticed yet.
+            while self.round().await == Round::Busy {
+                tokio::time::sleep(AGAIN).await;
+            }
+        };
+        let last = hard.run_until_cancelled(tokio::time::timeout(LAST, all)).await;
         if !matches!(last, Some(Ok(()))) {
             debug!("the last batches are not sealed yet; whoever seals next will do it");
         }
@@ -57,22 +74,24 @@ impl<'a> Sealer<'a> {
         }
     }
 
-    async fn round(&mut self) {
+    async fn round(&mut self) -> Round {
         match self.seal().await {
-            Ok(()) => {
+            Ok(round) => {
                 if self.said.take().is_some() {
                     info!("batches are sealed again");
                 }
+                round
             }
             Err(fault) => {
                 self.log = None;
                 self.say(&fault);
+                Round::Over
             }
         }
     }
 
     /// Seals until nothing is left.
-    async fn seal(&mut self) -> Result<(), Fault> {
+    async fn seal(&mut self) -> Result<Round, Fault> {
         loop {
             let log = match &mut self.log {
                 Some(log) => log,
@@ -90,10 +109,17 @@ impl<'a> Sealer<'a> {
                     // Never one that may be rolled back: it is committed.
                     log.sign(&seal).await?;
                     if !seal.more {
-                        return Ok(());
+                        return Ok(Round::Over);
                     }
                 }
-                Sealing::Nothing | Sealing::Busy => return Ok(()),
+                // Whoever sealed last may have been killed before it signed.
+                Sealing::Nothing => {
+                    if let Some(seal) = log.unsigned().await? {
+                        log.sign(&seal).await?;
+                    }
+                    return Ok(Round::Over);
+                }
+                Sealing::Busy => return Ok(Round::Busy),
             }
         }
     }

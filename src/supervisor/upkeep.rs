@@ -3,7 +3,10 @@
 //!
 //! It never holds recording up, and recording does not depend on it: what the writer misses it mends itself.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -24,6 +27,9 @@ const SOON: Duration = Duration::from_secs(15);
 /// How soon to look whether something is sealed.
 const WHEN_SEALED: Duration = Duration::from_secs(1);
 
+/// After how long somebody is to look why it is not.
+const SEALED_BY_THEN: Duration = Duration::from_secs(5 * 60);
+
 /// How far this machine's clock and the database's may differ without a word. `audit.expire` has the same.
 const CLOCKS_AGREE: Duration = Duration::from_secs(60 * 60);
 
@@ -33,6 +39,8 @@ pub(super) struct Upkeep<'a> {
     keep: watch::Receiver<Option<Duration>>,
     /// Older partitions that were said to be detached: they stay so.
     detached: HashSet<String>,
+    /// Since when it is waited for the ledger.
+    unsealed_since: Option<Instant>,
     /// What was said last to be in the way.
     said: Option<String>,
 }
@@ -40,15 +48,15 @@ pub(super) struct Upkeep<'a> {
 /// How a round ended.
 enum Round {
     Done,
-    /// It goes on when the ledger has sealed what it is about to do.
-    Soon,
+    /// It goes on when the ledger has sealed that this partition is dropped.
+    Soon(String),
     /// Something was in the way, which is said once; and how soon to look again.
     InTheWay(String, Duration),
 }
 
 impl<'a> Upkeep<'a> {
     pub fn new(store: &'a store::Settings, keep: watch::Receiver<Option<Duration>>) -> Upkeep<'a> {
-        Upkeep { store, keep, detached: HashSet::new(), said: None }
+        Upkeep { store, keep, detached: HashSet::new(), unsealed_since: None, said: None }
     }
 
     /// Runs from when the schema is there until the run ends.
@@ -73,6 +81,9 @@ impl<'a> Upkeep<'a> {
 
     /// Says what was in the way, where that is new, and tells how long to wait.
     fn rest(&mut self, round: Result<Round, Fault>) -> Duration {
+        if !matches!(round, Ok(Round::Soon(_))) {
+            self.unsealed_since = None;
+        }
         let (obstacle, soon) = match round {
             Ok(Round::Done) => {
                 if self.said.take().is_some() {
@@ -80,7 +91,16 @@ impl<'a> Upkeep<'a> {
                 }
                 return EVERY;
             }
-            Ok(Round::Soon) => return WHEN_SEALED,
+            Ok(Round::Soon(partition)) => {
+                let since = *self.unsealed_since.get_or_insert_with(Instant::now);
+                if since.elapsed() < SEALED_BY_THEN {
+                    return WHEN_SEALED;
+                }
+                let obstacle = format!(
+                    "the partition {partition} is old enough, and waits until the ledger has sealed that it goes: nothing is sealed"
+                );
+                (obstacle, SOON)
+            }
             Ok(Round::InTheWay(obstacle, soon)) => (obstacle, soon),
             // The writer says it.
             Err(fault) if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() => {
@@ -150,8 +170,7 @@ async fn expire(upkeep: &mut store::Upkeep, keep: Duration) -> Result<Round, Fau
             }
             Expired::Busy => return Ok(Round::Done),
             Expired::Announced { name } => {
-                debug!(partition = name, "a partition goes when it is sealed that it does");
-                return Ok(Round::Soon);
+                return Ok(Round::Soon(name));
             }
             Expired::Partition { name, from, to, events, bytes } => {
                 let (from, to) = (utc(from), utc(to));

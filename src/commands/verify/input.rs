@@ -6,7 +6,11 @@ use std::{
     path::Path,
 };
 
-use crate::{commands::reading::Misuse, ledger::VerifierKey, verify::Given};
+use crate::{
+    commands::reading::Misuse,
+    ledger::{VerifierKey, proof_file::ProofFile},
+    verify::Given,
+};
 
 /// What a signature line begins with.
 const SIGNATURE: &str = "— ";
@@ -63,6 +67,14 @@ fn notes(text: &str) -> Vec<&str> {
         notes.push(&text[start..]);
     }
     notes
+}
+
+/// A proof in a file.
+pub fn proof(file: &str) -> Result<ProofFile, Misuse> {
+    let text =
+        read(file).map_err(|error| Misuse(format!("the proof {file} cannot be read: {error}")))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Misuse(format!("{file} is no proof, as `prove` writes it: {error}")))
 }
 
 /// The public keys, each as a text, or in a file with a line for each.

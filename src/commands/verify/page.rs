@@ -13,10 +13,14 @@ use time::OffsetDateTime;
 use crate::{
     commands::{
         lasted,
-        overview::{exact, grouped},
+        overview::{exact, grouped, write_json},
         terminal::{Output, visible},
     },
-    verify::{Finding, Report, Request, Subject, Verdict},
+    ledger::{
+        Checkpoint,
+        proof_file::{ProofFile, ProvenEvent},
+    },
+    verify::{Finding, NoProof, Report, Request, Subject, Verdict},
 };
 
 /// What is written.
@@ -247,4 +251,43 @@ fn listed(finding: &Finding) -> Value {
 
 fn number(number: u64) -> String {
     grouped(i64::try_from(number).unwrap_or(i64::MAX))
+}
+/// Writes what a proof comes to: for people, or as one JSON object.
+///
+/// # Errors
+/// It cannot be written.
+pub fn proof(
+    out: &mut Output,
+    as_json: bool,
+    proof: &ProofFile,
+    checked: &Result<Checkpoint, NoProof>,
+) -> anyhow::Result<()> {
+    let ProvenEvent { seq, received_at, .. } = &proof.event;
+    let event = format!("the event {seq}, received {}", visible(received_at));
+    match (as_json, checked) {
+        (true, Ok(checkpoint)) => write_json(
+            out,
+            &json!({
+                "proven": true,
+                "seq": seq,
+                "received_at": received_at,
+                "leaf": proof.leaf,
+                "origin": checkpoint.origin(),
+                "size": checkpoint.size(),
+                "root": STANDARD.encode(checkpoint.root()),
+            }),
+        )?,
+        (true, Err(why)) => {
+            write_json(out, &json!({ "proven": false, "seq": seq, "why": why.to_string() }))?;
+        }
+        (false, Ok(checkpoint)) => writeln!(
+            out,
+            "proven: {event}, is leaf {} of the {} of {}",
+            proof.leaf,
+            checkpoint.size(),
+            visible(checkpoint.origin())
+        )?,
+        (false, Err(why)) => writeln!(out, "not proven: {event}: {}", visible(&why.to_string()))?,
+    }
+    Ok(())
 }
