@@ -16,7 +16,7 @@ use super::{
 /// How many rows and events are compared with each other: each with each.
 const COMPARED: usize = 1_000;
 /// Bytes of rows that are kept for it.
-const KEPT_BYTES: usize = 32 << 20;
+const KEPT_BYTES: usize = 8 << 20;
 /// How many spans of missing events are remembered.
 const REMEMBERED: usize = 100_000;
 
@@ -260,13 +260,15 @@ struct Fitting {
 /// The event that a row was recorded as, among those that have no row of their own.
 fn fitting(leaves: &mut Leaves, row: &Row<'_>, slots: &[(i64, Slot)]) -> Option<Fitting> {
     slots.iter().find_map(|(seq, slot)| {
-        let (own, received_at) = (row.seq(), row.received_at());
-        let fits =
-            |leaves: &mut Leaves, seq| leaves.leaf(row, seq, received_at, &slot.salt) == slot.leaf;
-        if *seq != own && fits(leaves, *seq) {
+        let (metadata, content) = leaves.commitments(row, &slot.salt);
+        let mut fits = |seq| {
+            leaves.of_commitments(row, seq, row.received_at(), &metadata, &content) == slot.leaf
+        };
+        let own = row.seq();
+        if *seq != own && fits(*seq) {
             return Some(Fitting { seq: *seq, own: false });
         }
-        fits(leaves, own).then_some(Fitting { seq: *seq, own: true })
+        fits(own).then_some(Fitting { seq: *seq, own: true })
     })
 }
 
@@ -275,10 +277,10 @@ fn is_timely(
     leaves: &mut Leaves,
     row: &Row<'_>,
     slot: &Slot,
-    times: impl Iterator<Item = i64>,
+    mut times: impl Iterator<Item = i64>,
 ) -> bool {
-    let mut times = times;
-    times.any(|at| leaves.leaf(row, row.seq(), at, &slot.salt) == slot.leaf)
+    let (metadata, content) = leaves.commitments(row, &slot.salt);
+    times.any(|at| leaves.of_commitments(row, row.seq(), at, &metadata, &content) == slot.leaf)
 }
 
 /// What is left of a span without these numbers.

@@ -1,6 +1,7 @@
 //! Whose signatures count.
 
 use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::ledger::{Endorsement, VerifierKey};
 
@@ -81,5 +82,43 @@ impl Keys {
                 key.id()
             )),
         }
+    }
+}
+
+/// A header's signature, to be looked at when it is its turn.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub lane: Uuid,
+    pub number: i64,
+    pub position: i64,
+    pub data: Vec<u8>,
+    pub signature: Option<Vec<u8>>,
+    pub key_id: Option<i64>,
+}
+
+/// What came of several.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub rightly: u64,
+    pub not: u64,
+    pub by_others: u64,
+    /// Those that do not fit, and why.
+    pub wrongly: Vec<(Pending, String)>,
+}
+
+impl Checked {
+    /// Looks at all of them.
+    pub fn of(keys: &Keys, pending: Vec<Pending>) -> Checked {
+        let mut checked = Checked::default();
+        for pending in pending {
+            match keys.check(&pending.data, pending.signature.as_deref(), pending.key_id) {
+                Signed::Unchecked => {}
+                Signed::Rightly => checked.rightly += 1,
+                Signed::Not => checked.not += 1,
+                Signed::ByOthers => checked.by_others += 1,
+                Signed::Wrongly(why) => checked.wrongly.push((pending, why)),
+            }
+        }
+        checked
     }
 }

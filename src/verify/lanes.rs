@@ -63,11 +63,11 @@ pub(super) struct Lanes {
     pub broken: Vec<Broken>,
     pub gaps: Vec<Gap>,
     /// Where headers are that were found to be altered.
-    pub altered_at: Vec<i64>,
+    altered_at: Vec<i64>,
 }
 
 /// How much of what is wrong is remembered for what comes later.
-const REMEMBERED: usize = 10_000;
+pub(super) const REMEMBERED: usize = 10_000;
 
 impl Lanes {
     /// Lanes of which some have begun before anything was sealed.
@@ -130,7 +130,7 @@ impl Lanes {
     fn is_linked(&mut self, batch: &BatchRow, last: &Last, findings: &mut Findings) {
         if last.signed != batch.signature.is_some() {
             let unsigned = if last.signed { batch.number } else { last.number };
-            self.altered_at.push(if last.signed { batch.position } else { last.position });
+            self.altered_at(if last.signed { batch.position } else { last.position });
             let subject = Subject::Batch { lane: batch.lane, number: unsigned };
             findings.add(Altered, subject, "its signature is missing: others of its lane have one");
         }
@@ -184,15 +184,22 @@ impl Lanes {
             let rest = around.into_iter().filter(|(from, to)| from <= to);
             self.gaps.extend(rest.map(|(from, to)| Gap { from, to, ..whole }));
         }
-        self.altered_at.push(batch.position);
+        self.altered_at(batch.position);
         let why = format!("its position is after that of number {} of its lane", last.number);
         findings.add(Moved, Subject::Batch { lane: batch.lane, number: batch.number }, why);
     }
 
     /// A header that is certainly not as it was.
     pub fn altered(&mut self, batch: &BatchRow, findings: &mut Findings, why: String) {
-        self.altered_at.push(batch.position);
+        self.altered_at(batch.position);
         findings.add(Altered, Subject::Batch { lane: batch.lane, number: batch.number }, why);
+    }
+
+    /// At this position something is not as it was.
+    pub fn altered_at(&mut self, position: i64) {
+        if self.altered_at.len() < REMEMBERED {
+            self.altered_at.push(position);
+        }
     }
 
     /// Whether a header at these positions was found to be altered.

@@ -76,7 +76,7 @@ impl<'a> Partition<'a> {
         let times = (open.batch.received_from, open.batch.received_to);
         let before = open.seen[place.offset];
         self.counts.checked += 1;
-        let leaf = self.leaves.leaf(row, seq, row.received_at(), &slot.salt);
+        let leaf = self.leaves.leaf(row, &slot.salt);
         let verdict = if leaf == slot.leaf { Ok(()) } else { self.differs(row, &slot) };
         match (verdict, before) {
             (_, Seen::Right) => self.damage.extra(row, self.name),

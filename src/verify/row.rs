@@ -195,11 +195,16 @@ impl Copied {
 pub(super) struct Leaves(Vec<u8>);
 
 impl Leaves {
-    /// The leaf of a row under the number and with the time that are given, with the salt of its content.
-    pub fn leaf(&mut self, row: &Row<'_>, seq: i64, received_at: i64, salt: &Salt) -> Hash {
+    /// The leaf of a row with the salt of its content.
+    pub fn leaf(&mut self, row: &Row<'_>, salt: &Salt) -> Hash {
+        let (metadata, content) = self.commitments(row, salt);
+        self.of_commitments(row, row.seq(), row.received_at(), &metadata, &content)
+    }
+
+    /// The commitments to the metadata and to the content of a row.
+    pub fn commitments(&mut self, row: &Row<'_>, salt: &Salt) -> (Hash, Hash) {
         let content = self.content(row, salt);
-        let metadata = self.metadata(row, &metadata_salt(salt));
-        self.of_commitments(row, seq, received_at, &metadata, &content)
+        (self.metadata(row, &metadata_salt(salt)), content)
     }
 
     /// The same where the content is erased: with the commitment that was left of it, and the salt of its metadata.
@@ -208,7 +213,7 @@ impl Leaves {
         self.of_commitments(row, row.seq(), row.received_at(), &metadata, content)
     }
 
-    /// The leaf over both commitments.
+    /// The leaf over both commitments, under the number and with the time that are given.
     pub fn of_commitments(
         &mut self,
         row: &Row<'_>,

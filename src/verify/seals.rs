@@ -2,6 +2,8 @@
 
 mod diagnosis;
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
     },
     given::Roots,
     header::{act_data, batch_leaf, header_data, header_hash},
-    keys::{Keys, Signed},
+    keys::{Checked, Keys, Pending, Signed},
     lanes::Lanes,
     tree::{Full, Tree},
 };
@@ -23,6 +25,9 @@ use crate::{
 
 /// Leaves of a seal that are kept to find out what is wrong with it.
 const KEPT_LEAVES: usize = 400_000;
+
+/// How many leaves are hashed in all to find out what is wrong with seals: some ten seconds' worth.
+const TRIED_LEAVES: usize = 50_000_000;
 
 /// What a seal has taken on.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +90,8 @@ pub(super) struct Seals {
     pub lawful: Lawful,
     pub counts: Counts,
     pub roots: Roots,
-    keys: Keys,
+    keys: Arc<Keys>,
+    pending: Vec<Pending>,
     tree: Tree,
     /// The tree before the seal at hand.
     before: Tree,
@@ -94,6 +100,8 @@ pub(super) struct Seals {
     full: Vec<Full>,
     found: (i64, i64),
     bad: Vec<Bad>,
+    /// Leaves that may still be hashed to find out more.
+    trials: usize,
     last: Option<SealRow>,
     sealed_to: i64,
 }
@@ -107,7 +115,8 @@ impl Seals {
             lawful: Lawful::default(),
             counts: Counts::default(),
             roots: Roots::default(),
-            keys,
+            keys: Arc::new(keys),
+            pending: Vec::new(),
             tree: Tree::default(),
             before: Tree::default(),
             items: Vec::new(),
@@ -115,6 +124,7 @@ impl Seals {
             full: Vec::new(),
             found: (0, 0),
             bad: Vec::new(),
+            trials: TRIED_LEAVES,
             last: None,
             sealed_to: i64::MIN,
         }
@@ -133,7 +143,7 @@ impl Seals {
     }
 
     /// Whose signatures count.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
     }
 
@@ -191,16 +201,33 @@ impl Seals {
     fn header(&mut self, batch: &BatchRow) -> Hash {
         self.counts.batches += 1;
         let data = header_data(batch);
-        match self.keys.check(&data, batch.signature.as_deref(), batch.key_id) {
-            Signed::Unchecked => {}
-            Signed::Rightly => self.counts.signed += 1,
-            Signed::Not => self.counts.unsigned += 1,
-            Signed::ByOthers => self.counts.signed_by_others += 1,
-            Signed::Wrongly(why) => self.lanes.altered(batch, &mut self.findings, why),
-        }
         let hash = header_hash(&data);
         self.lanes.next(batch, hash, &mut self.findings);
+        self.pending.push(Pending {
+            lane: batch.lane,
+            number: batch.number,
+            position: batch.position,
+            data,
+            signature: batch.signature.clone(),
+            key_id: batch.key_id,
+        });
         hash
+    }
+
+    /// The signatures that are to be looked at, if there are so many.
+    pub fn pending(&mut self, least: usize) -> Option<Vec<Pending>> {
+        (self.pending.len() >= least.max(1)).then(|| std::mem::take(&mut self.pending))
+    }
+
+    /// What came of them.
+    pub fn checked(&mut self, checked: Checked) {
+        self.counts.signed += checked.rightly;
+        self.counts.unsigned += checked.not;
+        self.counts.signed_by_others += checked.by_others;
+        for (Pending { lane, number, position, .. }, why) in checked.wrongly {
+            self.lanes.altered_at(position);
+            self.findings.add(Altered, Subject::Batch { lane, number }, why);
+        }
     }
 
     fn act(&mut self, act: &ActRow) -> Hash {
@@ -211,7 +238,7 @@ impl Seals {
             _ => self.lawful.note(act),
         };
         if let Err(why) = wrong {
-            self.lanes.altered_at.push(act.position);
+            self.lanes.altered_at(act.position);
             self.findings.add(Altered, Subject::Act { id: act.id }, why);
         }
         leaf_hash(&data)

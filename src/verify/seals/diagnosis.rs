@@ -10,12 +10,9 @@ use crate::{
             Verdict::{Altered, Deleted, Inserted},
         },
         header::batch_leaf,
-        lanes::{Broken, Gap},
+        lanes::{Broken, Gap, REMEMBERED},
     },
 };
-
-/// How many leaves are hashed to find out which one of a seal's batches is too many.
-const TRIED_LEAVES: usize = 20_000_000;
 
 /// How many of the things that a seal holds are named, where it may be any of them.
 const NAMED: usize = 8;
@@ -23,6 +20,11 @@ const NAMED: usize = 8;
 impl Seals {
     /// Finds out what can be found out while the leaves of the seal are at hand.
     pub(super) fn diagnose(&mut self, seal: &SealRow, (short, short_acts): (i64, i64)) {
+        if self.bad.len() >= REMEMBERED {
+            let subject = Subject::Seal { epoch: seal.epoch, number: seal.number };
+            self.findings.add(Altered, subject, "its root does not come from what it holds");
+            return;
+        }
         let mut bad = Bad {
             epoch: seal.epoch,
             number: seal.number,
@@ -43,18 +45,25 @@ impl Seals {
         self.bad.push(bad);
     }
 
-    /// Whether the root is as it was with another leaf, or without some.
-    fn fits(&self, seal: &SealRow, leaves: impl Iterator<Item = Hash>) -> bool {
+    /// Whether the root is as it was with another leaf, or without some; none where enough was tried.
+    fn fits(
+        &self,
+        seal: &SealRow,
+        leaves: impl Iterator<Item = Hash>,
+        trials: &mut usize,
+    ) -> Option<bool> {
+        *trials = trials.checked_sub(self.leaves.len())?;
         let mut tree = self.before.clone();
         for leaf in leaves {
             tree.push(leaf, |_| ());
         }
-        tree.root()[..] == seal.root[..]
+        Some(tree.root()[..] == seal.root[..])
     }
 
     /// Where two headers of a lane do not fit, the hash that the later one names may be that of the earlier one as it was.
     fn try_named(&mut self, seal: &SealRow) {
         let mut broken = std::mem::take(&mut self.lanes.broken);
+        let mut trials = self.trials;
         for broken in broken.iter_mut().filter(|broken| broken.fits.is_none()) {
             let is_it = |what: What| matches!(what, What::Batch { lane, number, .. } if (lane, number) == (broken.lane, broken.number));
             let Some(item) = self.items.iter().find(|item| is_it(item.what)) else { continue };
@@ -62,28 +71,30 @@ impl Seals {
             let named = batch_leaf(&broken.named, committed_at, item.position);
             let leaves = self.leaves.iter().enumerate();
             let leaves = leaves.map(|(place, leaf)| if place == item.leaf { named } else { *leaf });
-            broken.fits = Some(self.fits(seal, leaves));
+            broken.fits = self.fits(seal, leaves, &mut trials);
         }
         self.lanes.broken = broken;
+        self.trials = trials;
     }
 
     /// Which of the things it holds it is without which the root is as it was.
     fn try_without(&mut self, seal: &SealRow, bad: &mut Bad) {
         let ends = self.items.iter().skip(1).map(|item| item.leaf).chain([self.leaves.len()]);
-        let mut tried = 0;
+        let mut trials = self.trials;
         for (item, end) in self.items.iter().zip(ends) {
             let leaves = self.leaves[..item.leaf].iter().chain(&self.leaves[end..]);
-            if tried > TRIED_LEAVES {
-                return;
-            }
-            tried += self.leaves.len();
-            if self.fits(seal, leaves.copied()) {
-                let why = format!("seal {} does not have it", seal.number);
-                self.findings.add(Inserted, item.what.subject(), why);
-                bad.explained = true;
-                return;
+            match self.fits(seal, leaves.copied(), &mut trials) {
+                None => break,
+                Some(false) => {}
+                Some(true) => {
+                    let why = format!("seal {} does not have it", seal.number);
+                    self.findings.add(Inserted, item.what.subject(), why);
+                    bad.explained = true;
+                    break;
+                }
             }
         }
+        self.trials = trials;
     }
 
     /// Says of what was found on the way what it means, when all of it is known.
@@ -169,7 +180,7 @@ impl Seals {
             } else {
                 "it names another hash than that of the header before it"
             };
-            self.lanes.altered_at.push(position);
+            self.lanes.altered_at(position);
             self.findings.add(Altered, Subject::Batch { lane: link.lane, number }, why);
         }
     }
@@ -211,9 +222,9 @@ impl Seals {
                 (Altered, from, why.to_owned())
             };
             if verdict == Altered {
-                self.lanes.altered_at.extend(
-                    self.bad.iter().filter(|bad| within(bad)).map(|bad| bad.positions.start),
-                );
+                for bad in self.bad.iter().filter(|bad| within(bad)) {
+                    self.lanes.altered_at(bad.positions.start);
+                }
             }
             self.findings.add(verdict, Subject::Batch { lane, number }, why);
         }

@@ -7,6 +7,8 @@ use futures_util::{
     stream::{self, Peekable},
 };
 
+use tokio::task::JoinSet;
+
 use super::{CheckError, Meter, Report, Request, TreeState};
 use crate::{
     store::{EpochRow, LedgerEntry, NodeRow, ReadError, SealRow, Snapshot, StatedCheckpoint},
@@ -15,7 +17,7 @@ use crate::{
         checkpoints,
         finding::{Subject, Verdict},
         given::{self, Roots},
-        keys::Keys,
+        keys::{Checked, Keys},
         lanes::Lanes,
         seals::Seals,
         tree::Full,
@@ -74,6 +76,7 @@ pub(super) async fn check(
     let mut entries = ahead(view.entries(from));
     let (mut seal_view, mut node_view, mut note_view) =
         (snapshot.view().await?, snapshot.view().await?, snapshot.view().await?);
+    let mut signatures = Signatures { tasks: JoinSet::new(), most: request.jobs.get() };
     let mut trees = Vec::new();
     for (place, epoch) in epochs.iter().enumerate() {
         let end = epochs.get(place + 1).map_or(i64::MAX, |next| next.position_from);
@@ -89,7 +92,7 @@ pub(super) async fn check(
                 Some(Ok(next)) => Some(next.position_from),
                 _ => None,
             };
-            take(&mut seals, &mut entries, &seal, next, end).await?;
+            take(&mut seals, &mut entries, &seal, next, end, &mut signatures).await?;
             let full = seals.close(&seal);
             stated.compare(&mut seals, &seal, full).await?;
             meter.leaves.store(seals.tree().size(), Relaxed);
@@ -98,11 +101,13 @@ pub(super) async fn check(
         stated.leftovers(&mut seals, epoch).await?;
         while let Some(entry) = next_if(&mut entries, |entry| entry.position() < end).await? {
             seals.leave(&entry, due);
+            signatures.advance(&mut seals, MANY).await?;
         }
         let (size, root) = (seals.tree().size(), seals.tree().root());
         let agreed = seals.roots.compare(&request.given, epoch.epoch, size, &mut seals.findings);
         trees.push(TreeState { epoch: epoch.epoch, seals: count, size, root, agreed });
     }
+    signatures.finish(&mut seals).await?;
     seals.conclude();
     let Seals { findings, counts, mut lawful, .. } = seals;
     lawful.keep_dropped(&expired);
@@ -117,7 +122,8 @@ async fn take(
     seal: &SealRow,
     next: Option<i64>,
     end: i64,
-) -> Result<(), ReadError> {
+    signatures: &mut Signatures,
+) -> Result<(), CheckError> {
     let next = next.unwrap_or(seal.position_to);
     let (surely, perhaps) = if next == seal.position_to {
         (next, next)
@@ -131,6 +137,45 @@ async fn take(
             return Ok(());
         };
         seals.take(&entry);
+        signatures.advance(seals, MANY).await?;
+    }
+}
+
+/// Signatures that are looked at together.
+const MANY: usize = 1_000;
+
+/// Signatures are looked at beside the tree: one takes as long as hundreds of leaves.
+struct Signatures {
+    tasks: JoinSet<Checked>,
+    most: usize,
+}
+
+impl Signatures {
+    /// Has those looked at that have gathered, if they are so many.
+    async fn advance(&mut self, seals: &mut Seals, least: usize) -> Result<(), CheckError> {
+        let Some(pending) = seals.pending(least) else { return Ok(()) };
+        while self.tasks.len() >= self.most {
+            self.next(seals).await?;
+        }
+        let keys = seals.keys().clone();
+        self.tasks.spawn_blocking(move || Checked::of(&keys, pending));
+        Ok(())
+    }
+
+    async fn next(&mut self, seals: &mut Seals) -> Result<(), CheckError> {
+        if let Some(checked) = self.tasks.join_next().await {
+            seals.checked(checked?);
+        }
+        Ok(())
+    }
+
+    /// Waits for all of them.
+    async fn finish(mut self, seals: &mut Seals) -> Result<(), CheckError> {
+        self.advance(seals, 0).await?;
+        while !self.tasks.is_empty() {
+            self.next(seals).await?;
+        }
+        Ok(())
     }
 }
 
