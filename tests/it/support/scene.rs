@@ -264,7 +264,17 @@ impl Scene {
         self.waits(&self.queue(), 0).await?;
         daemon.stops_cleanly().await?;
         self.waits(&self.queue(), 0).await?;
-        self.stored_exactly(messages).await
+        self.stored_exactly(messages).await?;
+        self.is_as_recorded()
+    }
+
+    /// Expects that the ledger's checker finds nothing wrong: whatever has happened, nobody has touched the history.
+    pub fn is_as_recorded(&self) -> Result<()> {
+        let answer = self.asks(&["verify", "--unsealed-after", "0s"])?;
+        if answer.status != 0 {
+            bail!("not as it was recorded: {}{}", answer.text(), answer.stderr);
+        }
+        Ok(())
     }
 
     /// Expects that exactly the bodies of these messages are stored, each as often as it is here.
