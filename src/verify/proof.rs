@@ -59,9 +59,7 @@ fn leaf(event: &ProvenEvent) -> Result<Hash, NoProof> {
     let mut leaves = Leaves::default();
     let (seq, received_at) = (row.seq(), row.received_at());
     Ok(match (&event.metadata, &event.content) {
-        (Part::Disclosed(_), Part::Disclosed(content)) => {
-            leaves.leaf(&row, seq, received_at, &salt(&content.salt)?)
-        }
+        (Part::Disclosed(_), Part::Disclosed(content)) => leaves.leaf(&row, &salt(&content.salt)?),
         (Part::Disclosed(metadata), Part::Withheld { commitment }) => {
             let content = exactly(commitment, "content.commitment")?;
             leaves.without_content(&row, &salt(&metadata.salt)?, &content)
