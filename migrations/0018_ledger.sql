@@ -52,27 +52,6 @@ $$;
 revoke all on function audit.act(uuid, timestamptz, text, json, bytea, bigint) from public;
 comment on function audit.act(uuid, timestamptz, text, json, bytea, bigint) is 'Puts an act on record, as a part of the transaction that does it.';
 
--- In a database that was restored into another server, what is new has to follow all that is sealed, too: a seal ends where the
--- server's transactions were, which is mostly beyond the last batch.
-create or replace function audit.ensure_order() returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    last bigint := audit.last_position();
-begin
-    if last < (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset" from audit.origin o) then
-        return;
-    end if;
-    -- No writer has a transaction, or gets one, before this one ends.
-    lock table audit.batches in exclusive mode;
-    last := audit.last_position();
-    update audit.origin o set "offset" = last + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
-     where last >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset";
-end
-$$;
-
 -- For whoever may record events, so that no role that records needs another right than before.
 create function audit.announce_expiry(id uuid, at timestamptz, details json, signature bytea, key_id bigint) returns void
 language plpgsql volatile
@@ -247,12 +226,36 @@ end
 $$;
 comment on function audit.note_export(integer, bigint, text, text, text) is 'Puts on record that a checkpoint was taken outside. For roles that may insert into audit.events.';
 
+-- The same as before, and behind what is sealed, too: a seal ends where all was committed, which may be behind the last batch, and
+-- nothing that comes later may be before that, or it would never be sealed.
 create function audit.last_position() returns bigint
 language sql stable
 set search_path = pg_catalog, pg_temp
-return greatest((select max(b.position) from audit.batches b), (select max(a.position) from audit.acts a),
-                (select max(s.position_to) - 1 from audit.seals s), (select max(e.position_from) - 1 from audit.epochs e));
-comment on function audit.last_position() is 'What new batches and acts have to come after.';
+return greatest((select max(b.position) from audit.batches b),
+                (select max(a.position) from audit.acts a),
+                (select s.position_to - 1 from audit.seals s order by s.epoch desc, s.number desc limit 1),
+                (select max(e.position_from) - 1 from audit.epochs e));
+revoke all on function audit.last_position() from public;
+comment on function audit.last_position() is 'What is committed from now on comes behind this position.';
+
+create or replace function audit.ensure_order() returns void
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    last bigint := audit.last_position();
+begin
+    if last < (select pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset" from audit.origin o) then
+        return;
+    end if;
+    -- No writer has a transaction, or gets one, before this one ends.
+    lock table audit.batches in exclusive mode;
+    last := audit.last_position();
+    update audit.origin o set "offset" = last + 1 - pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+     where last >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint + o."offset";
+end
+$$;
 
 -- Where the ledger is on, it says of a partition that it goes before it goes.
 create function audit.is_announced(partition text, from_at timestamptz, to_at timestamptz) returns boolean

@@ -57,6 +57,8 @@ pub enum Command {
     Prove(commands::prove::Options),
     /// Erase events' bytes for good, and keep the proof that they were there
     Redact(commands::redact::Options),
+    /// Begin a new tree of the ledger, after the database has lost what was sealed
+    Ledger(commands::ledger::Options),
     /// Show when events were recorded without a break, and the holes with their causes
     Coverage(commands::coverage::Options),
     /// Make the key that signs the ledger, or print the public side of one

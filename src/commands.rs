@@ -21,6 +21,7 @@ pub mod health;
 pub mod json;
 pub mod keys;
 mod lasted;
+pub mod ledger;
 pub mod man;
 pub mod migrate;
 pub mod moment;

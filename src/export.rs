@@ -18,7 +18,7 @@ use crate::{
     ledger::Note,
 };
 pub use exchange::ROUTING_KEY;
-pub use file::last_note;
+pub use file::kept;
 
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -46,6 +46,10 @@ fn main() -> ExitCode {
             let of_key = environment.clone();
             with_answer(&flags, &environment, |config| options.run(config, of_key))
         }
+        Command::Ledger(options) => {
+            let of_key = environment.clone();
+            with_answer(&flags, &environment, |config| options.run(config, of_key))
+        }
         Command::Keys(options) => options.run(&environment),
         Command::Verify(options) => options.start(&flags, &environment),
         Command::Config(options) => options.run(&flags, &environment),

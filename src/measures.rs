@@ -106,6 +106,7 @@ measures! {
     CANARY_EVERY = "bloodbank_audit_canary_interval_seconds", Gauge, Seconds, [], "canary.every; absent where it is off";
     CANARY_STORED_AT = "bloodbank_audit_canary_last_stored_timestamp_seconds", Gauge, Seconds, [], "When a canary was seen as a row last, in Unix time; before the first one, when the daemon started";
     LEDGER_LEAVES = "bloodbank_audit_ledger_leaves", Gauge, Count, [], "Leaves of the ledger's tree: events, batches and acts that are sealed";
+    LEDGER_HALTED = "bloodbank_audit_ledger_halted", Gauge, Count, [], "1 while nothing is sealed because the database went back in time, by the last checkpoint in ledger.checkpoint_file; otherwise 0";
     LEDGER_SEAL_EVERY = "bloodbank_audit_ledger_seal_interval_seconds", Gauge, Seconds, [], "ledger.seal_every; absent where the ledger is off";
     LEDGER_UNSEALED = "bloodbank_audit_ledger_unsealed_seconds", Gauge, Seconds, [], "For how long the oldest batch has been committed that is not sealed; 0 where all are";
     LEDGER_EXPORT_WITHIN = "bloodbank_audit_ledger_export_limit_seconds", Gauge, Seconds, [], "ledger.export_within; absent where checkpoints go nowhere";

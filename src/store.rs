@@ -17,6 +17,7 @@ mod copy;
 mod coverage;
 mod dead_letters;
 mod dedupe;
+mod epochs;
 mod erasure;
 mod exports;
 mod fault;
@@ -51,6 +52,7 @@ pub use dead_letters::{
     DeadLetterAction, DeadLetterLog, DeadLetterRecord, DeadLetterRun, RejectionKey,
     RejectionRecord, RejectionRecords,
 };
+pub use epochs::{EpochLog, Lost, NewEpoch};
 pub use erasure::{Erased, Eraser, Erasure, Level};
 pub use exports::{ExportLog, LedgerState, Published, Reach, SignedCheckpoint};
 pub use fault::{Fault, Kind};

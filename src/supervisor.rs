@@ -7,6 +7,7 @@ mod coverage;
 mod exporting;
 mod ledger;
 mod measured;
+mod past;
 mod report;
 mod sealing;
 mod sessions;
@@ -128,7 +129,7 @@ pub async fn run(
     let sealing = async {
         let _sealed = sealed.clone().drop_guard();
         if let Some(notary) = &settings.notary {
-            Sealer::new(&settings.store, notary.seal_every).seal_all(board, &stop.hard).await;
+            Sealer::new(&settings.store, notary).seal_all(board, &stop.hard).await;
         }
     };
     let exporting = async {

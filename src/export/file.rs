@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::PATIENCE;
-use crate::ledger::Note;
+use crate::ledger::{Checkpoint, Note};
 
 /// Anyone may read a checkpoint: it says nothing of what was recorded.
 const MODE: u32 = 0o644;
@@ -86,19 +86,69 @@ fn append(path: &Path, text: &str) -> io::Result<u64> {
     Ok(if whole { length } else { length + 2 })
 }
 
-/// The last note of such a file for which `wanted` holds, among those at its end; none where there is no file.
+/// What such a file says last of the ledger that goes by `origin`, among the notes at its end: the largest tree of the latest
+/// epoch, which others may have been written behind. More than one where they disagree; none where there is no file.
 ///
 /// # Errors
 /// It cannot be read.
-pub fn last_note(path: &Path, wanted: impl Fn(&Note) -> bool) -> io::Result<Option<Note>> {
+pub fn kept(path: &Path, origin: &str) -> io::Result<Vec<(Checkpoint, Note)>> {
     let mut file = match fs::File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         file => file?,
     };
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(END_BYTES)))?;
     let mut end = Vec::new();
     file.read_to_end(&mut end)?;
-    let end = String::from_utf8_lossy(&end);
-    Ok(Note::series(&end).into_iter().rev().find(wanted))
+    let reach = |checkpoint: &Checkpoint| (checkpoint.epoch().ok(), checkpoint.size());
+    let mut last: Vec<(Checkpoint, Note)> = Vec::new();
+    for note in Note::series(&String::from_utf8_lossy(&end)) {
+        let Ok(checkpoint) = Checkpoint::parse(note.text()) else { continue };
+        if checkpoint.origin() != origin || checkpoint.epoch().is_err() {
+            continue;
+        }
+        let (known, new) = (last.first().map(|(known, _)| reach(known)), Some(reach(&checkpoint)));
+        if known < new {
+            last.clear();
+        }
+        if known <= new && !last.iter().any(|(other, _)| *other == checkpoint) {
+            last.push((checkpoint, note));
+        }
+    }
+    Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{append, kept};
+    use crate::ledger::{Checkpoint, Hash, KeyName, SignerKey};
+
+    fn checkpoint(origin: &str, epoch: u64, size: u64, root: Hash) -> Checkpoint {
+        Checkpoint::new(origin, size, root).unwrap().with_epoch(epoch).unwrap()
+    }
+
+    #[test]
+    fn the_largest_counts_whatever_was_written_behind_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("checkpoints");
+        let key = SignerKey::from_seed(KeyName::new("k").unwrap(), &[7; 32]);
+        assert!(kept(&path, "us").unwrap().is_empty());
+        let write =
+            |one: &Checkpoint| append(&path, &one.signed(&key).unwrap().in_series()).unwrap();
+        let last =
+            || kept(&path, "us").unwrap().into_iter().map(|(one, _)| one).collect::<Vec<_>>();
+        let large = checkpoint("us", 1, 9, [1; 32]);
+        for one in [&large, &checkpoint("us", 1, 8, [2; 32]), &checkpoint("them", 7, 90, [3; 32])] {
+            write(one);
+        }
+        assert_eq!(last(), std::slice::from_ref(&large));
+        // Both are kept in mind: one of them is a lie.
+        let other = checkpoint("us", 1, 9, [4; 32]);
+        write(&other);
+        write(&large);
+        assert_eq!(last(), [large, other]);
+        let next = checkpoint("us", 2, 1, [5; 32]);
+        write(&next);
+        assert_eq!(last(), [next]);
+    }
 }

@@ -55,6 +55,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The first line of its checkpoints; none where nothing is signed.
+    #[must_use]
+    pub fn origin(&self) -> Option<String> {
+        let key = self.key.as_ref()?;
+        Some(self.origin.clone().unwrap_or_else(|| key.signer().verifier().name().to_string()))
+    }
+
     /// The signature of these bytes and the id of its key; neither where there is no key.
     pub(super) fn sign(&self, data: &[u8]) -> (Option<Vec<u8>>, Option<i64>) {
         let signer = self.key.as_ref().map(|key| key.signer());

@@ -47,7 +47,7 @@ pub struct LedgerState {
 /// A connection to see what is to go out, and to put down what went.
 #[derive(Debug)]
 pub struct ExportLog {
-    link: Link,
+    pub(super) link: Link,
     ledger: Ledger,
 }
 

@@ -27,7 +27,7 @@ const MOST: i64 = 100_000;
 /// A connection of the sealer's own.
 #[derive(Debug)]
 pub struct SealLog {
-    link: Link,
+    pub(super) link: Link,
     ledger: Ledger,
 }
 
@@ -86,7 +86,7 @@ struct Taken {
 }
 
 impl SealLog {
-    /// Connects, and puts the key on record that is used from now on.
+    /// Connects.
     ///
     /// # Errors
     /// The [`Fault`] of this one attempt.
@@ -97,7 +97,6 @@ impl SealLog {
         // The database may have been restored into another server since.
         let ordered = sqlx::query("select audit.ensure_order()").execute(connection);
         answered(*patience, ordered).await?;
-        log.introduce().await?;
         Ok(log)
     }
 
@@ -193,8 +192,7 @@ impl SealLog {
     pub async fn sign(&mut self, seal: &Seal) -> Result<(), Fault> {
         let Some(key) = &self.ledger.key else { return Ok(()) };
         let signer = key.signer();
-        let name = || signer.verifier().name().to_string();
-        let origin = self.ledger.origin.clone().unwrap_or_else(name);
+        let origin = self.ledger.origin().unwrap_or_default();
         let unsignable = |error: CheckpointError| {
             Fault::misconfigured(format!("a checkpoint cannot be signed: {error}"))
         };
@@ -213,7 +211,10 @@ impl SealLog {
     }
 
     /// Puts the key on record that signs from now on, unless it is.
-    async fn introduce(&mut self) -> Result<(), Fault> {
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be done again.
+    pub async fn introduce_key(&mut self) -> Result<(), Fault> {
         let Some(key) = &self.ledger.key else { return Ok(()) };
         let details = KeyDetails {
             key: key.signer().verifier().to_string(),

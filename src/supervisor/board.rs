@@ -196,6 +196,13 @@ impl Board {
         }
     }
 
+    /// Sealing goes on, or has halted until somebody decides, for that reason.
+    pub(super) fn sealing(&self, halted: Option<&str>) {
+        if let Some(ledger) = &mut *self.lock_ledger() {
+            ledger.halted = halted.map(str::to_owned);
+        }
+    }
+
     /// A place took a checkpoint, or did not.
     pub(super) fn exported(&self, place: usize, outcome: Result<Reach, &str>) {
         if let Some(ledger) = &mut *self.lock_ledger() {

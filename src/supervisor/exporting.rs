@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::{Settings, after_the_writer, board::Board};
+use super::{Settings, after_the_writer, board::Board, past::Past};
 use crate::{
     backoff::Backoff,
     export::{Place, ROUTING_KEY, Sink},
@@ -55,7 +55,10 @@ pub(super) struct Desk<'a> {
     store: &'a store::Settings,
     instance: &'a str,
     notary: &'a Notary,
+    past: Past,
     log: Option<ExportLog>,
+    /// On this connection the database was seen to have what is known of the past.
+    compared: bool,
     /// As far as each place has taken them, or needs none; nothing before it is known.
     reached: Option<Vec<Reach>>,
     /// What is not put down yet.
@@ -101,7 +104,9 @@ pub(super) async fn export_all(
         store: &settings.store,
         instance: &settings.instance,
         notary,
+        past: Past::new(notary, &settings.store),
         log: None,
+        compared: false,
         reached: None,
         receipts: VecDeque::new(),
         offered_at: None,
@@ -134,7 +139,7 @@ impl Desk<'_> {
             () = self.serve(&offers, &mut arriving, board) => {}
         }
         // What was cut off has left its connection in the middle of something.
-        self.log = None;
+        (self.log, self.compared) = (None, false);
         self.offered_at = None;
         let last = async {
             self.look(&offers, board).await;
@@ -193,11 +198,19 @@ impl Desk<'_> {
     }
 
     async fn ask(&mut self, offers: &[watch::Sender<Option<Offer>>]) -> Result<LedgerState, Fault> {
-        let Desk { store, instance, notary, log, reached, offered_at, .. } = self;
+        let Desk { store, instance, notary, past, log, compared, reached, offered_at, .. } = self;
         let log = match log {
             Some(log) => log,
             none => none.insert(ExportLog::open(store).await?),
         };
+        if !*compared && log.lost(&past.last().await).await?.is_some() {
+            // The sealer says it. What went out goes on to be what counts.
+            return log.state(Reach::default()).await;
+        }
+        // What was read before is of a database that may have gone back since.
+        if !std::mem::replace(compared, true) {
+            *reached = None;
+        }
         let reached = match reached {
             Some(reached) => reached,
             none => {
@@ -268,7 +281,7 @@ impl Desk<'_> {
     }
 
     fn fails(&mut self, fault: &Fault) {
-        self.log = None;
+        (self.log, self.compared) = (None, false);
         // The writer says it.
         if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() {
             debug!(cause = %fault, "checkpoints cannot be handed out now");

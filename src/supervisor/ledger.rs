@@ -20,6 +20,8 @@ pub struct LedgerStatus {
     pub epoch: i32,
     /// The leaves of the tree.
     pub leaves: i64,
+    /// What the database has lost, so that nothing is sealed before a new epoch is begun.
+    pub halted: Option<String>,
     /// Since when there has been a batch that is not sealed.
     #[serde(serialize_with = "perhaps_utc")]
     pub unsealed_since: Option<OffsetDateTime>,
@@ -63,6 +65,7 @@ impl LedgerStatus {
             seal_every_seconds: notary.seal_every.as_secs_f64(),
             epoch: 0,
             leaves: 0,
+            halted: None,
             unsealed_since: None,
             export_within_seconds: notary.export_within.as_secs_f64(),
             unexported_since: None,

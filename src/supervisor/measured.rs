@@ -102,6 +102,7 @@ impl LedgerStatus {
             since.map_or(0.0, |since| (now() - since).as_seconds_f64().max(0.0))
         };
         gauge!(LEDGER_LEAVES).set(of(self.leaves));
+        gauge!(LEDGER_HALTED).set(f64::from(self.halted.is_some()));
         gauge!(LEDGER_SEAL_EVERY).set(self.seal_every_seconds);
         gauge!(LEDGER_UNSEALED).set(age(self.unsealed_since));
         if self.sinks.is_empty() {

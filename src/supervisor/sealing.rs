@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::{after_the_writer, board::Board};
-use crate::store::{self, Fault, Kind, SealLog, Sealing};
+use super::{Notary, after_the_writer, board::Board, past::Past};
+use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing};
 
 /// How long the last seal may take, when all else has ended.
 const LAST: Duration = Duration::from_secs(2);
@@ -28,14 +28,31 @@ enum Round {
 pub(super) struct Sealer<'a> {
     store: &'a store::Settings,
     every: Duration,
+    past: Past,
     log: Option<SealLog>,
+    /// On this connection the database was seen to have what is known of the past.
+    compared: bool,
     /// What was said last to be in the way.
     said: Option<String>,
 }
 
+/// Why nothing is sealed.
+enum Stopped {
+    Fault(Fault),
+    /// The database went back in time: somebody has to decide.
+    Lost(Lost),
+}
+
+impl From<Fault> for Stopped {
+    fn from(fault: Fault) -> Stopped {
+        Stopped::Fault(fault)
+    }
+}
+
 impl<'a> Sealer<'a> {
-    pub fn new(store: &'a store::Settings, every: Duration) -> Sealer<'a> {
-        Sealer { store, every, log: None, said: None }
+    pub fn new(store: &'a store::Settings, notary: &Notary) -> Sealer<'a> {
+        let past = Past::new(notary, store);
+        Sealer { store, every: notary.seal_every, past, log: None, compared: false, said: None }
     }
 
     /// Runs from when the schema is there until the run ends, and then seals once more, unless that has to be at once.
@@ -45,7 +62,7 @@ impl<'a> Sealer<'a> {
             after_the_writer(board).await;
             began = true;
             loop {
-                self.round().await;
+                self.round(board).await;
                 tokio::time::sleep(self.every).await;
             }
         };
@@ -61,7 +78,7 @@ impl<'a> Sealer<'a> {
         self.log = None;
         let all = async {
             // Where a round was cut off, the server may not have noticed yet.
-            while self.round().await == Round::Busy {
+            while self.round(board).await == Round::Busy {
                 tokio::time::sleep(AGAIN).await;
             }
         };
@@ -74,15 +91,29 @@ impl<'a> Sealer<'a> {
         }
     }
 
-    async fn round(&mut self) -> Round {
+    async fn round(&mut self, board: &Board) -> Round {
         match self.seal().await {
             Ok(round) => {
+                board.sealing(None);
                 if self.said.take().is_some() {
                     info!("batches are sealed again");
                 }
                 round
             }
-            Err(fault) => {
+            Err(Stopped::Lost(lost)) => {
+                let file = self.past.file().unwrap_or_else(|| "".as_ref()).display().to_string();
+                let said = format!("{file} holds {lost}");
+                board.sealing(Some(&said));
+                if self.said.as_ref() != Some(&said) {
+                    error!(
+                        "the database went back in time, and sealing has halted: {said}. Events are recorded all the same. Find out \
+                         what was restored or promoted, and run `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
+                    );
+                    self.said = Some(said);
+                }
+                Round::Over
+            }
+            Err(Stopped::Fault(fault)) => {
                 self.log = None;
                 self.say(&fault);
                 Round::Over
@@ -91,18 +122,25 @@ impl<'a> Sealer<'a> {
     }
 
     /// Seals until nothing is left.
-    async fn seal(&mut self) -> Result<Round, Fault> {
+    async fn seal(&mut self) -> Result<Round, Stopped> {
+        let log = match &mut self.log {
+            Some(log) => log,
+            none => {
+                self.compared = false;
+                none.insert(SealLog::open(self.store).await?)
+            }
+        };
+        if !self.compared {
+            if let Some(lost) = log.lost(&self.past.last().await).await? {
+                return Err(Stopped::Lost(lost));
+            }
+            log.introduce_key().await?;
+            if let Some(seal) = log.unsigned().await? {
+                log.sign(&seal).await?;
+            }
+            self.compared = true;
+        }
         loop {
-            let log = match &mut self.log {
-                Some(log) => log,
-                none => {
-                    let mut log = SealLog::open(self.store).await?;
-                    if let Some(seal) = log.unsigned().await? {
-                        log.sign(&seal).await?;
-                    }
-                    none.insert(log)
-                }
-            };
             match log.seal().await? {
                 Sealing::Sealed(seal) => {
                     debug!(seal.number, seal.epoch, seal.size, seal.batches, seal.acts, "sealed");

@@ -26,18 +26,21 @@ use crate::{
 };
 
 /// A scene whose daemons sign, and what they write to.
-struct House {
-    scene: Scene,
+pub struct House {
+    pub scene: Scene,
     key: VerifierKey,
     folder: tempfile::TempDir,
 }
 
 impl House {
     async fn built() -> Result<House> {
+        House::of(Scene::set(Bed::shared().await?).await?)
+    }
+
+    pub fn of(scene: Scene) -> Result<House> {
         let folder = tempfile::tempdir()?;
         let (path, key) = key(&folder)?;
-        let scene = Scene::set(Bed::shared().await?)
-            .await?
+        let scene = scene
             .with("ledger.key_file", path)
             .with("ledger.seal_every", "100ms")
             .with("ledger.checkpoint_every", "100ms")
@@ -45,11 +48,16 @@ impl House {
         Ok(House { scene, key, folder })
     }
 
-    fn with(self, key: &str, value: impl Into<String>) -> House {
+    pub fn with(self, key: &str, value: impl Into<String>) -> House {
         House { scene: self.scene.with(key, value), ..self }
     }
 
-    fn file(&self) -> PathBuf {
+    /// The same at another place.
+    pub fn at(self, scene: Scene) -> House {
+        House { scene, ..self }
+    }
+
+    pub fn file(&self) -> PathBuf {
         self.folder.path().join("checkpoints")
     }
 
@@ -59,18 +67,21 @@ impl House {
         Ok(Checkpoint::open(note.to_string().as_bytes(), keys)?.0)
     }
 
-    fn in_file(&self) -> Result<Vec<Checkpoint>> {
+    pub fn in_file(&self) -> Result<Vec<Checkpoint>> {
         let notes = Note::series(&fs::read_to_string(self.file())?);
         notes.iter().map(|note| self.opened(note)).collect()
     }
 
-    async fn leaves(&self) -> Result<u64> {
-        let leaves = self.scene.number("select max(tree_size) from audit.seals").await?;
+    pub async fn leaves(&self) -> Result<u64> {
+        let leaves = self
+            .scene
+            .number("select tree_size from audit.seals order by epoch desc, number desc limit 1")
+            .await?;
         Ok(u64::try_from(leaves)?)
     }
 
     /// Awaits that all is sealed and no seal is waited for by all sinks, and that this holds.
-    async fn rests(&self, daemon: &Daemon, covered: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn rests(&self, daemon: &Daemon, covered: impl Fn(&Value) -> bool) -> Result<Value> {
         let address = daemon.serves_at().await?;
         eventually("all that is sealed is outside", PATIENCE, async || {
             let status = status(address).await?;
@@ -85,7 +96,7 @@ impl House {
     }
 }
 
-const UNSEALED: &str = "select count(*) from audit.batches b
+pub const UNSEALED: &str = "select count(*) from audit.batches b
     where not exists (select from audit.seals s where b.position >= s.position_from and b.position < s.position_to)";
 
 /// A server that takes what is posted to it, after it has refused that often.

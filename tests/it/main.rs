@@ -70,4 +70,5 @@ mod units;
 mod verify;
 mod views;
 mod watched_over;
+mod went_back;
 mod who_looked;
