@@ -124,8 +124,19 @@ impl History {
     /// Verifies a database with both checkpoints and the key.
     fn verifies(&self, scene: &Scene, options: &[&str]) -> Result<Answer> {
         let [early, last] = &self.checkpoints;
-        let usual =
-            ["verify", "--json", "--checkpoint", early, "--checkpoint", last, "--key", &self.key];
+        let usual = [
+            "verify",
+            "--json",
+            "--checkpoint",
+            early,
+            "--checkpoint",
+            last,
+            "--key",
+            &self.key,
+            // However long the tests take.
+            "--unsealed-after",
+            "30m",
+        ];
         scene.asks(&[&usual, options].concat())
     }
 
