@@ -193,6 +193,12 @@ fn verdicts_of(said: &Value) -> Result<Vec<&str>> {
     Ok(verdicts)
 }
 
+/// Events of the history, but for odd ones: `VERIFY_EVENTS`, or 400.
+fn of_the_history() -> usize {
+    let said = std::env::var("VERIFY_EVENTS").ok();
+    said.and_then(|events| events.parse().ok()).unwrap_or(400)
+}
+
 /// All shapes, odd ones, duplicates, conflicts, and what cannot be stored.
 fn first_messages() -> Vec<Message> {
     let mut messages: Vec<_> = fixtures().into_iter().map(|(_, message)| message).collect();
@@ -205,7 +211,7 @@ fn first_messages() -> Vec<Message> {
         ("\u{1f}".to_owned(), FieldValue::Bool(true)),
     ]));
     messages.push(with_key);
-    let events: Vec<_> = (0..400).map(event).collect();
+    let events: Vec<_> = (0..of_the_history()).map(event).collect();
     let duplicates = events[..15].to_vec();
     let conflicts = events[20..35].iter().cloned().map(|mut message| {
         message.body.push(b' ');
