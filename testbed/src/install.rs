@@ -19,6 +19,8 @@ pub enum Package {
     Prometheus,
     /// `systemd`, for what `systemd-analyze` says of a unit; it need not run.
     Systemd,
+    /// `openssl`, the program: what others have to look at keys and signatures with.
+    OpenSsl,
 }
 
 impl Package {
@@ -30,6 +32,7 @@ impl Package {
             Self::Postgres => "postgresql",
             Self::Prometheus => "prometheus",
             Self::Systemd => "systemd",
+            Self::OpenSsl => "openssl",
         }
     }
 
@@ -40,6 +43,7 @@ impl Package {
             Self::Postgres => Some(postgres::BIN_VARIABLE),
             Self::Prometheus => None,
             Self::Systemd => None,
+            Self::OpenSsl => None,
         }
     }
 
@@ -54,6 +58,7 @@ impl Package {
                 Self::Postgres => postgres::is_installed(),
                 Self::Prometheus => prometheus::is_installed(),
                 Self::Systemd => on_path("systemd-analyze"),
+                Self::OpenSsl => on_path("openssl"),
             }
     }
 }
@@ -121,6 +126,7 @@ fn by_hand(missing: &[Package]) -> String {
         ),
         Package::Prometheus => "Install Prometheus with its promtool into /usr/bin.".to_owned(),
         Package::Systemd => "Install systemd, of which systemd-analyze is wanted.".to_owned(),
+        Package::OpenSsl => "Install the program openssl.".to_owned(),
     });
     each.collect::<Vec<_>>().join(" ")
 }

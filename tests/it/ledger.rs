@@ -6,9 +6,11 @@ use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use bloodbank_audit::ledger::{
-    Checkpoint, Note, VerifierKey,
+    Checkpoint, KeyFile, Note, VerifierKey,
     proof_file::{Part, ProofFile},
 };
+
+use testbed::{Package, ensure_installed};
 
 use crate::support::{Bed, Scene, event};
 
@@ -79,6 +81,36 @@ async fn each_seal_has_a_checkpoint_that_the_key_has_signed() -> Result<()> {
     assert_eq!(scene.number(unsigned).await?, 0);
     let keys = "select count(*) from audit.acts where kind = 'key' and signature is not null";
     assert_eq!(scene.number(keys).await?, 1);
+    Ok(())
+}
+
+/// What docs/ledger.md has for who has OpenSSL alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_is_checked_by_openssl() -> Result<()> {
+    ensure_installed(&[Package::OpenSsl]).await?;
+    let documents = include_str!("../../docs/ledger.md");
+    let (_, section) = documents.split_once("### With other tools").context("no such section")?;
+    let (_, commands) = section.split_once("```sh\n").context("no commands")?;
+    let (commands, _) = commands.split_once("```").context("no end of commands")?;
+
+    let folder = tempfile::tempdir()?;
+    let (path, public) = key(&folder)?;
+    let signer = fs::read_to_string(path)?;
+    let signer = KeyFile::parse(&signer)?;
+    let note = Checkpoint::new("audit.test", 7, [3; 32])?.signed(signer.signer())?;
+    let note = note.to_string();
+    fs::write(folder.path().join("ledger.pub"), format!("{public}\n"))?;
+    for (checkpoint, right) in [(note.clone(), true), (note.replacen("\n7\n", "\n8\n", 1), false)] {
+        fs::write(folder.path().join("checkpoint"), checkpoint)?;
+        let said = Command::new("sh")
+            .args(["-euc", commands])
+            .current_dir(folder.path())
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .output()?;
+        ensure!(said.status.success() == right, "{said:?}");
+    }
     Ok(())
 }
 

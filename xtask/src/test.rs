@@ -37,6 +37,7 @@ impl Options {
                 Package::Postgres,
                 Package::Prometheus,
                 Package::Systemd,
+                Package::OpenSsl,
             ]),
         )?;
         let mut command = cargo::command();
