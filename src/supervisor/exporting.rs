@@ -26,6 +26,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// How long the last checkpoint may take to go out, when all else has ended.
 const LAST: Duration = Duration::from_secs(4);
 
+/// How soon to look again then, where that failed.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// What the daemon does with the ledger beside adding to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notary {
@@ -142,7 +145,9 @@ impl Desk<'_> {
         (self.log, self.compared) = (None, false);
         self.offered_at = None;
         let last = async {
-            self.look(&offers, board).await;
+            while !self.look(&offers, board).await {
+                sleep(AGAIN).await;
+            }
             closing.cancel();
             // Who waits for another learns that there is none.
             drop(offers);
@@ -170,7 +175,9 @@ impl Desk<'_> {
         loop {
             tokio::select! {
                 Some(receipt) = arriving.recv() => self.accept(receipt),
-                _ = ticks.tick() => self.look(offers, board).await,
+                _ = ticks.tick() => {
+                    self.look(offers, board).await;
+                }
             }
             self.put_down().await;
         }
@@ -183,8 +190,8 @@ impl Desk<'_> {
         self.receipts.push_back(receipt);
     }
 
-    /// Looks how the ledger stands, says so, and offers the newest checkpoint where it is due.
-    async fn look(&mut self, offers: &[watch::Sender<Option<Offer>>], board: &Board) {
+    /// Looks how the ledger stands, says so, and offers the newest checkpoint where it is due. False where it cannot be seen.
+    async fn look(&mut self, offers: &[watch::Sender<Option<Offer>>], board: &Board) -> bool {
         match self.ask(offers).await {
             Ok(state) => {
                 if self.said.take().is_some() {
@@ -192,8 +199,12 @@ impl Desk<'_> {
                 }
                 self.say_whether_overdue(&state);
                 board.ledger(&state);
+                true
             }
-            Err(fault) => self.fails(&fault),
+            Err(fault) => {
+                self.fails(&fault);
+                false
+            }
         }
     }
 

@@ -11,17 +11,17 @@ use super::{Notary, after_the_writer, board::Board, past::Past};
 use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing};
 
 /// How long the last seal may take, when all else has ended.
-const LAST: Duration = Duration::from_secs(2);
+const LAST: Duration = Duration::from_secs(3);
 
-/// How soon to look again then whether another daemon has done with it.
+/// How soon to try again then, where another daemon was at it, or it failed.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// How a round ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Round {
     Over,
-    /// Another daemon was at it.
-    Busy,
+    /// Another daemon was at it, or it failed.
+    Again,
 }
 
 /// Seals for the daemon's life.
@@ -78,7 +78,7 @@ impl<'a> Sealer<'a> {
         self.log = None;
         let all = async {
             // Where a round was cut off, the server may not have noticed yet.
-            while self.round(board).await == Round::Busy {
+            while self.round(board).await == Round::Again {
                 tokio::time::sleep(AGAIN).await;
             }
         };
@@ -116,7 +116,7 @@ impl<'a> Sealer<'a> {
             Err(Stopped::Fault(fault)) => {
                 self.log = None;
                 self.say(&fault);
-                Round::Over
+                Round::Again
             }
         }
     }
@@ -157,7 +157,7 @@ impl<'a> Sealer<'a> {
                     }
                     return Ok(Round::Over);
                 }
-                Sealing::Busy => return Ok(Round::Busy),
+                Sealing::Busy => return Ok(Round::Again),
             }
         }
     }

@@ -191,7 +191,8 @@ async fn the_last_one_goes_out_at_a_stop_however_seldom_they_go() -> Result<()> 
     house.scene.publish(&[event(0)]).await?;
     house.scene.stored(1).await?;
     daemon.stops_cleanly().await?;
-    let last = house.in_file()?.pop().context("none")?;
+    let last = house.in_file().with_context(|| format!("{:#?}", daemon.log()))?;
+    let last = last.last().context("none")?;
     ensure!(last.size() == house.leaves().await?);
     Ok(())
 }
