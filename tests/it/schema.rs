@@ -180,3 +180,18 @@ async fn a_lock_on_the_table_that_lets_rows_in_holds_nothing_up() -> Result<()> 
     maintenance.rollback().await?;
     daemon.stops_cleanly().await
 }
+
+/// Whoever fills a pending list empties it in the middle of a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_partition_has_a_long_pending_list() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    scene.daemon().await?.stops_cleanly().await?;
+    let of = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+               where i.inhparent = 'audit.events_causes'::regclass";
+    assert!(scene.number(of).await? >= 4);
+    let long = "select count(*) from pg_inherits i join pg_class c on c.oid = i.inhrelid
+                 where i.inhparent = 'audit.events_causes'::regclass
+                   and c.reloptions <> '{gin_pending_list_limit=64}'";
+    assert_eq!(scene.number(long).await?, 0);
+    Ok(())
+}
