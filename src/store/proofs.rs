@@ -9,7 +9,7 @@ use super::{
     Fault, Settings,
     link::{Link, answered},
     recorded::{Missing, Place, Recorded},
-    seals::{act_leaf, batch_leaf},
+    seals::{act_leaf, batch_leaf, signed},
 };
 use crate::ledger::{Commitments, EventRow, Hash, Salt, Subtree, root_of_complete};
 
@@ -234,8 +234,4 @@ fn of_entry(row: &PgRow, indexes: &Range<u64>, leaves: &mut Vec<Hash>) -> Result
     let of_events = row.try_get::<Option<&[u8]>, _>("leaves")?.unwrap_or_default();
     leaves.extend_from_slice(of_events.as_chunks().0);
     Ok(())
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -365,6 +365,7 @@ pub(super) fn batch_leaf(row: &PgRow, leaves: Hash) -> Result<Hash, sqlx::Error>
     Ok(batch_hash(&header_hash(&header.data()), committed_at, row.try_get("position")?))
 }
 
-fn signed(number: u64) -> i64 {
+/// A number as PostgreSQL counts.
+pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
