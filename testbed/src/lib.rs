@@ -39,6 +39,7 @@ pub use eventually::{Deadline, eventually};
 pub use install::{Package, ensure_installed};
 pub use ports::Port;
 pub use postgres::{Postgres, PostgresOptions};
+pub use process::is_stopped;
 pub use program::Program;
 pub use prometheus::Prometheus;
 pub use proxy::{Cut, Direction, Mode, Proxy};

@@ -83,9 +83,19 @@ fn signal_all(directory: &Path, scope: Scope, signal: Signal) -> Vec<Pid> {
 /// Whether a process has let go of all it had. One that ends is no member any more before it has detached its shared
 /// memory, which the next Postgres would find in use.
 fn is_over(pid: Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    matches!(state, None | Some('Z' | 'X'))
+    matches!(state(Path::new(&format!("/proc/{pid}/stat"))), None | Some('Z' | 'X'))
+}
+
+/// The letter for the state of a process or thread, while there is one.
+fn state(stat: &Path) -> Option<char> {
+    std::fs::read_to_string(stat).ok()?.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether every thread of a process has stopped. A signal that stops has been sent before that: until a processor is free
+/// for the thread that takes it, all go on.
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
+    threads.flatten().all(|thread| state(&thread.path().join("stat")).is_none_or(|s| s == 'T'))
 }
 
 /// Kills every process in scope and returns when none is left, zombies aside; gives up after 10 s.
@@ -169,17 +179,25 @@ impl ServerProcess {
         let _ = self.child().wait();
     }
 
-    /// SIGSTOP to the whole server, parent first, again until no new child turns up.
+    /// SIGSTOP to the whole server, parent first, again until no new child turns up and all have stopped; fails after 10 s.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a few milliseconds, for callers that await nothing"
+    )]
     pub(crate) fn pause(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        let mut stopped = 0;
-        loop {
-            let now = signal_all(&self.directory, Scope::Server, Signal::SIGSTOP).len();
-            if now <= stopped {
+        let started = Instant::now();
+        let mut before = 0;
+        while started.elapsed() < Duration::from_secs(10) {
+            let members = signal_all(&self.directory, Scope::Server, Signal::SIGSTOP);
+            let stopped = |pid: &Pid| is_stopped(pid.as_raw().unsigned_abs());
+            if members.len() <= before && members.iter().all(stopped) {
                 return Ok(());
             }
-            stopped = now;
+            before = members.len();
+            std::thread::sleep(Duration::from_millis(2));
         }
+        bail!("the server has not stopped within 10 s");
     }
 
     /// SIGCONT to the whole server.

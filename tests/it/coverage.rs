@@ -199,7 +199,7 @@ async fn a_run_found_dead_that_lives_is_not_dead() -> Result<()> {
     let daemon = scene.daemon().await?;
     states(&scene, &["starting", "recording"]).await?;
     // So that it gives no sign of life meanwhile.
-    daemon.signal(Signal::SIGSTOP)?;
+    daemon.freezes().await?;
     let mut sql = scene.sql().await?;
     sqlx::query(
         "insert into audit.deaths (run, at, found_by) select run, seen_at, run from audit.runs",
@@ -219,7 +219,7 @@ async fn a_halted_process_does_not_claim_to_have_listened() -> Result<()> {
     let scene = here(Bed::shared().await?).await?;
     let daemon = scene.daemon().await?;
     states(&scene, &["starting", "recording"]).await?;
-    daemon.signal(Signal::SIGSTOP)?;
+    daemon.freezes().await?;
     // Fifteen seconds count; its last tick was up to five after the last sign of life that it wrote.
     let silent = "select count(*) from audit.runs where seen_at < now() - interval '21 seconds'";
     scene.counts(1, silent).await?;

@@ -284,6 +284,22 @@ async fn a_cursor_can_stand_anywhere_in_a_batch() -> Result<()> {
     Ok(())
 }
 
+/// A cursor for that time, once it stands behind that batch: as with pages, a transaction of another test that ends just
+/// then holds it up.
+async fn begins_behind(sql: &mut PgConnection, since: &str, batch: &str) -> Result<String> {
+    let deadline = Deadline::after(Duration::from_secs(30));
+    loop {
+        let (cursor,): (String,) = sqlx::query_as("select audit.cursor_at($1::text::timestamptz)")
+            .bind(since)
+            .fetch_one(&mut *sql)
+            .await?;
+        if cursor == batch {
+            return Ok(cursor);
+        }
+        ensure!(!deadline.passed(), "it stands behind {cursor:?}, and not {batch:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cursor_begins_at_a_time_or_at_the_end() -> Result<()> {
     let bed = Bed::shared().await?;
@@ -292,12 +308,14 @@ async fn a_cursor_begins_at_a_time_or_at_the_end() -> Result<()> {
     let (empty,): (String,) =
         sqlx::query_as("select audit.cursor_at()").fetch_one(&mut sql).await?;
     let events = stored(bed, &scene, &[5, 5]).await?;
-    let (end, middle, start): (String, String, String) = sqlx::query_as(
-        "select audit.cursor_at(), audit.cursor_at((select max(received_from) from audit.batches)),
-                audit.cursor_at('-infinity')",
-    )
-    .fetch_one(&mut sql)
-    .await?;
+    let batch =
+        "select position || '@' || right(lane::text, 12) from audit.batches order by position";
+    let batches: Vec<(String,)> = sqlx::query_as(batch).fetch_all(&mut sql).await?;
+    let last = "select max(received_from)::text from audit.batches";
+    let end = begins_behind(&mut sql, "infinity", &batches[1].0).await?;
+    let (last,): (String,) = sqlx::query_as(last).fetch_one(&mut sql).await?;
+    let middle = begins_behind(&mut sql, &last, &batches[0].0).await?;
+    let start = begins_behind(&mut sql, "-infinity", "").await?;
     for (cursor, wanted) in [(empty, events), (end, 0), (middle, 5), (start, events)] {
         let mut reader = Reader { cursor: Some(cursor.clone()), ..Reader::default() };
         reader.reads_up_to(&mut sql, 100, wanted).await?;

@@ -119,7 +119,7 @@ async fn a_daemon_frozen_in_a_transaction_holds_nobody_up() -> Result<()> {
     let waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'
                     and datname = current_database() and query ilike '%into audit.rejections%'";
     scene.counts(1, waits).await?;
-    frozen.signal(Signal::SIGSTOP)?;
+    frozen.freezes().await?;
     lock.rollback().await?;
     let idles = "select count(*) from pg_stat_activity where state like 'idle in transaction%'
                     and datname = current_database() and query ilike '%into audit.rejections%'";
@@ -186,7 +186,7 @@ async fn a_daemon_frozen_while_it_copies_holds_nobody_up() -> Result<()> {
         "select count(*) from pg_stat_activity where query ilike 'copy audit%' and state = 'active'
                      and wait_event = 'PgSleep' and datname = current_database()";
     scene.counts(1, copies).await?;
-    frozen.signal(Signal::SIGSTOP)?;
+    frozen.freezes().await?;
     let waits =
         "select count(*) from pg_stat_activity where query ilike 'copy audit%' and state = 'active'
                     and wait_event = 'ClientRead' and datname = current_database()";

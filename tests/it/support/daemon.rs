@@ -107,6 +107,16 @@ impl Daemon {
             .with_context(|| format!("send {signal}"))
     }
 
+    /// Stops it in its tracks, whatever it is at; SIGCONT lets it go on.
+    pub async fn freezes(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
+        eventually("every thread of the daemon has stopped", PATIENCE, async || {
+            testbed::is_stopped(pid).then_some(()).ok_or_else(|| format!("process {pid}"))
+        })
+        .await
+    }
+
     /// The most bytes of memory it had so far.
     pub fn peak_memory(&self) -> Result<usize> {
         let pid = self.child.lock().unwrap_or_else(PoisonError::into_inner).id();
