@@ -159,6 +159,23 @@ impl SealLog {
         }))
     }
 
+    /// The last of the batches that wait to be sealed, up to this one where it is given: those that were committed and are in
+    /// no seal. They wait where a transaction of those days has not ended, or ended just when a seal was made.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn last_unsealed(&mut self, up_to: Option<i64>) -> Result<Option<i64>, Fault> {
+        let Link { connection, patience, .. } = &mut self.link;
+        let query = sqlx::query_scalar(
+            "select max(b.position) from audit.batches b
+              where b.position >= coalesce((select s.position_to from audit.seals s order by s.epoch desc, s.number desc limit 1),
+                                           (select e.position_from from audit.epochs e order by e.epoch desc limit 1))
+                and b.position <= coalesce($1, 9223372036854775807)",
+        )
+        .bind(up_to);
+        Ok(answered(*patience, query.fetch_one(connection)).await?)
+    }
+
     /// The last seal, where nobody has signed a checkpoint of it: whoever made it was killed before.
     ///
     /// # Errors

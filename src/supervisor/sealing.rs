@@ -13,7 +13,7 @@ use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing};
 /// How long the last seal may take, when all else has ended.
 const LAST: Duration = Duration::from_secs(3);
 
-/// How soon to try again then, where another daemon was at it, or it failed.
+/// How soon to try again then, where another daemon was at it, something waits for a transaction to end, or it failed.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// How a round ended.
@@ -22,6 +22,8 @@ enum Round {
     Over,
     /// Another daemon was at it, or it failed.
     Again,
+    /// Somebody has to decide.
+    Halted,
 }
 
 /// Seals for the daemon's life.
@@ -76,18 +78,36 @@ impl<'a> Sealer<'a> {
         }
         // A round that was cut off has left its connection in the middle of something.
         self.log = None;
-        let all = async {
-            // Where a round was cut off, the server may not have noticed yet.
-            while self.round(board).await == Round::Again {
-                tokio::time::sleep(AGAIN).await;
-            }
-        };
-        let last = hard.run_until_cancelled(tokio::time::timeout(LAST, all)).await;
+        let last = hard.run_until_cancelled(tokio::time::timeout(LAST, self.last(board))).await;
         if !matches!(last, Some(Ok(()))) {
             debug!("the last batches are not sealed yet; whoever seals next will do it");
         }
         if let Some(log) = self.log.take() {
             log.close().await;
+        }
+    }
+
+    /// Seals all that is committed by now.
+    async fn last(&mut self, board: &Board) {
+        let mut up_to = None;
+        loop {
+            match self.round(board).await {
+                Round::Halted => return,
+                Round::Over => {
+                    let Some(log) = &mut self.log else { return };
+                    match log.last_unsealed(up_to).await {
+                        Ok(None) => return,
+                        Ok(last) => up_to = up_to.or(last),
+                        Err(fault) => {
+                            self.log = None;
+                            self.say(&fault);
+                        }
+                    }
+                }
+                // Where a round was cut off, the server may not have noticed yet.
+                Round::Again => {}
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -111,7 +131,7 @@ impl<'a> Sealer<'a> {
                     );
                     self.said = Some(said);
                 }
-                Round::Over
+                Round::Halted
             }
             Err(Stopped::Fault(fault)) => {
                 self.log = None;

@@ -1,7 +1,8 @@
 //! Reading along: every committed event once, none skipped, whoever writes, dies or keeps a transaction open meanwhile.
 
+mod reader;
+
 use std::{
-    collections::HashMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use sqlx::{Connection as _, PgConnection};
 use testbed::Deadline;
 
 use crate::support::{Bed, Scene};
+use reader::Reader;
 
 pub fn settings(bed: &Bed, scene: &Scene, name: &str) -> Result<Settings> {
     let options = options(&format!("{}?application_name={name}", bed.postgres.url(&scene.name)))?;
@@ -73,81 +75,6 @@ pub async fn write(
         tokio::time::sleep(Duration::from_millis(random.random_range(0..8))).await;
     }
     Ok(writer)
-}
-
-/// What a reader has seen: the number in each body, in order, and the cursor behind the last.
-#[derive(Default)]
-struct Reader {
-    cursor: Option<String>,
-    numbers: Vec<usize>,
-    /// Cursors on the way, and how many events were read by then.
-    places: Vec<(String, usize)>,
-}
-
-impl Reader {
-    /// Reads one page; how many events it held.
-    async fn reads(&mut self, sql: &mut PgConnection, limit: i32) -> Result<usize> {
-        let rows: Vec<(String, Vec<u8>)> =
-            sqlx::query_as("select s.next, audit.raw(s.event) from audit.events_since($1, $2) s")
-                .bind(&self.cursor)
-                .bind(limit)
-                .fetch_all(sql)
-                .await?;
-        ensure!(rows.len() <= usize::try_from(limit)?, "{} rows of {limit}", rows.len());
-        for (next, body) in &rows {
-            self.numbers.push(String::from_utf8(body.clone())?.parse()?);
-            self.places.push((next.clone(), self.numbers.len()));
-        }
-        if let Some((next, _)) = rows.last() {
-            self.cursor = Some(next.clone());
-        }
-        Ok(rows.len())
-    }
-
-    /// The next page that is not empty. What is committed may have to wait: whoever had a transaction when the page was asked
-    /// for, and ends it just then, counts as one who may yet commit something before it, and other tests have theirs on the
-    /// same server.
-    async fn reads_some(&mut self, sql: &mut PgConnection, limit: i32) -> Result<()> {
-        let deadline = Deadline::after(Duration::from_secs(30));
-        while self.reads(sql, limit).await? == 0 {
-            ensure!(!deadline.passed(), "nothing comes after {} events", self.numbers.len());
-        }
-        Ok(())
-    }
-
-    /// Until it has so many, and none comes after.
-    async fn reads_up_to(
-        &mut self,
-        sql: &mut PgConnection,
-        limit: i32,
-        events: usize,
-    ) -> Result<()> {
-        while self.numbers.len() < events {
-            self.reads_some(sql, limit).await?;
-        }
-        ensure!(self.reads(sql, limit).await? == 0, "more than {events} were read");
-        Ok(())
-    }
-
-    /// Another one that has read the same up to there.
-    fn goes_on_from(&self, cursor: &str, read: usize) -> Reader {
-        let (cursor, numbers) = (Some(cursor.to_owned()), self.numbers[..read].to_vec());
-        Reader { cursor, numbers, places: Vec::new() }
-    }
-
-    fn has_each_once(&self, events: usize) -> Result<()> {
-        let mut times = HashMap::new();
-        for number in &self.numbers {
-            *times.entry(*number).or_insert(0) += 1;
-        }
-        let missing = (0..events).filter(|number| !times.contains_key(number)).count();
-        let repeated = times.values().filter(|times| **times > 1).count();
-        ensure!(
-            missing == 0 && repeated == 0 && self.numbers.len() == events,
-            "{missing} skipped and {repeated} repeated of {events}"
-        );
-        Ok(())
-    }
 }
 
 const WRITERS: u64 = 6;

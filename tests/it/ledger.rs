@@ -9,6 +9,8 @@ use bloodbank_audit::ledger::{
     Checkpoint, KeyFile, Note, VerifierKey,
     proof_file::{Part, ProofFile},
 };
+use nix::sys::signal::Signal;
+use sqlx::Connection as _;
 
 use testbed::{Package, ensure_installed};
 
@@ -33,6 +35,29 @@ async fn what_is_committed_is_sealed_before_a_clean_stop_ends() -> Result<()> {
                                           from audit.seals s window w as (order by s.number)) s where broken";
     assert_eq!(scene.number(broken).await?, 0);
     Ok(())
+}
+
+/// Whoever else writes, and has not ended, holds seals up: the horizon stays where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_awaits_who_holds_the_last_seal_up() -> Result<()> {
+    let scene = Scene::set(Bed::shared().await?).await?;
+    let daemon = scene.daemon().await?;
+    let mut sql = scene.sql().await?;
+    let mut other = sql.begin().await?;
+    sqlx::raw_sql("lock table audit.batches in row exclusive mode; select pg_current_xact_id()")
+        .execute(&mut *other)
+        .await?;
+    let events: Vec<_> = (0..10).map(event).collect();
+    scene.publish(&events).await?;
+    scene.stored(10).await?;
+    daemon.signal(Signal::SIGTERM)?;
+    let asks = "select count(*) from pg_stat_activity where datname = current_database()
+                   and query like 'select max(b.position) from audit.batches%'";
+    scene.counts(1, asks).await?;
+    assert_eq!(scene.number(SEALED).await?, 0);
+    other.rollback().await?;
+    assert_eq!(daemon.ends().await?, 0, "{:#?}", daemon.log());
+    scene.is_as_recorded()
 }
 
 /// Makes a key in a folder of the test's own: its file, and its public side.
