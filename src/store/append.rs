@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     Commit, Entry, Fault, Kind, Ledger,
     batch::HeaderKey,
-    columns::{Columns, insert_events},
+    columns::{Columns, insert_events, insert_into_events, insert_one_event},
     dedupe::{self, Ids, Verdict},
     header::{Header, insert_header},
     link::{Link, answered},
@@ -66,12 +66,20 @@ pub(super) async fn at_once(
     let header = Header::new(target, commit, &rows);
     let each: Vec<_> = rows.iter().collect();
     let columns = Columns::of(each.iter());
-    let statement = sqlx::query(concat!(
-        "with header as (",
-        insert_header!(),
-        "values ($19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)) ",
-        insert_events!()
-    ));
+    macro_rules! with_header {
+        ($insert:expr) => {
+            concat!(
+                "with header as (",
+                insert_header!(),
+                "$19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34)) ",
+                $insert
+            )
+        };
+    }
+    let statement = sqlx::query(match rows.len() {
+        1 => with_header!(insert_one_event!()),
+        _ => with_header!(insert_events!()),
+    });
     let insert = header.bind(columns.bind(statement, target.first_seq));
     match answered(link.patience, insert.execute(&mut link.connection)).await {
         Ok(_) => Ok(Outcome::Committed(commit, header.hash())),
@@ -257,7 +265,7 @@ async fn insert_header(
 ) -> Result<bool, sqlx::Error> {
     let statement = sqlx::query(concat!(
         insert_header!(),
-        "values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+        "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          on conflict (lane, number) do nothing",
     ));
     let inserted = header.bind(statement).execute(&mut **transaction).await?;

@@ -9,15 +9,24 @@ use uuid::Uuid;
 use super::dedupe::ContentDigest;
 use crate::ledger::EventRow;
 
+/// The columns that are bound, in their order behind `seq`.
+macro_rules! insert_into_events {
+    () => {
+        "insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_key,
+             event_type, source, exchange, routing_key, correlation_ids, defects, properties, payload, body,
+             conflict_digest) "
+    };
+}
+pub(super) use insert_into_events;
+
 /// Inserts the rows bound by [`Columns::bind`]: `$1` is the first row's seq, `$2` … `$18` are the columns.
 ///
 /// A macro, so that the statement can be a part of a longer one and still be one constant text.
 macro_rules! insert_events {
     () => {
-        "insert into audit.events (seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_key,
-             event_type, source, exchange, routing_key, correlation_ids, defects, properties, payload, body,
-             conflict_digest)
-         select $1 + e.ordinal - 1, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed,
+        concat!(
+            insert_into_events!(),
+            "select $1 + e.ordinal - 1, e.received_at, e.event_time, e.event_id, e.redelivered, e.conflict, e.malformed,
                 e.event_key, e.event_type, e.source, e.exchange, e.routing_key, e.correlation_ids::text[],
                 e.defects::text[], e.properties::json, e.payload::json, e.body, e.conflict_digest
            from unnest($2::timestamptz[], $3::timestamptz[], $4::uuid[], $5::bool[], $6::bool[], $7::bool[], $8::text[],
@@ -26,9 +35,27 @@ macro_rules! insert_events {
                 with ordinality
              as e (received_at, event_time, event_id, redelivered, conflict, malformed, event_key, event_type, source,
                    exchange, routing_key, correlation_ids, defects, properties, payload, body, conflict_digest, ordinal)"
+        )
     };
 }
 pub(super) use insert_events;
+
+/// Inserts the first of the rows bound by [`Columns::bind`], where there is no other.
+///
+/// On a quiet bus each batch is one event. How many rows an array holds is not known to a plan that fits them all, so
+/// PostgreSQL plans [`insert_events!`] anew each time; this one it plans once, which saves a tenth of a millisecond a commit.
+macro_rules! insert_one_event {
+    () => {
+        concat!(
+            insert_into_events!(),
+            "values ($1, ($2::timestamptz[])[1], ($3::timestamptz[])[1], ($4::uuid[])[1], ($5::bool[])[1], ($6::bool[])[1],
+                     ($7::bool[])[1], ($8::text[])[1], ($9::text[])[1], ($10::text[])[1], ($11::text[])[1], ($12::text[])[1],
+                     ($13::text[])[1]::text[], ($14::text[])[1]::text[], ($15::text[])[1]::json, ($16::text[])[1]::json,
+                     ($17::bytea[])[1], ($18::bytea[])[1])"
+        )
+    };
+}
+pub(super) use insert_one_event;
 
 /// The columns of some rows, ready to be bound.
 #[derive(Default)]

@@ -8,13 +8,16 @@ use time::OffsetDateTime;
 use super::{Commit, Ledger, append::Target, batch::HeaderKey, rows::Rows};
 use crate::ledger::{self, Hash, Leaves, Salt, header_hash};
 
-/// Inserts a header; the values of its columns follow, as [`Header::bind`] binds them.
+/// Inserts a header; the values of its columns but for the first follow, as [`Header::bind`] binds them.
+///
+/// Where it stands is `audit.position()`, written out: calling that took a tenth of the statement of a batch of one event.
 ///
 /// A macro, so that the statement can be a part of a longer one and still be one constant text.
 macro_rules! insert_header {
     () => {
-        "insert into audit.batches (lane, number, first_seq, events, conflicts, duplicates, rejections, replays, body_bytes,
-             received_from, received_to, previous, leaves, salts, signature, key_id) "
+        "insert into audit.batches (position, lane, number, first_seq, events, conflicts, duplicates, rejections, replays,
+             body_bytes, received_from, received_to, previous, leaves, salts, signature, key_id)
+         values ((select pg_current_xact_id()::text::bigint + o.\"offset\" from audit.origin o), "
     };
 }
 pub(super) use insert_header;
