@@ -48,7 +48,7 @@ pub struct ProvenEvent {
 
 /// A part of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 pub enum Part<T> {
     /// It is disclosed.
     Disclosed(T),
@@ -111,5 +111,25 @@ impl<'de> Deserialize<'de> for Bytes {
         let text = String::deserialize(from)?;
         let bytes = STANDARD.decode(text).map_err(|_| de::Error::custom("it is not base64"))?;
         Ok(Bytes(bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands in the file and is not checked would be taken for proven.
+    #[test]
+    fn what_is_withheld_has_a_commitment_and_nothing_else() {
+        let withheld = r#"{"commitment": "AAAA"}"#;
+        let part: Part<Content> = serde_json::from_str(withheld).unwrap();
+        assert_eq!(part, Part::Withheld { commitment: Bytes(vec![0; 3]) });
+        for more in [r#""payload": "{}""#, r#""body": null"#, r#""note": 1"#] {
+            let text = withheld.replace('}', &format!(", {more}}}"));
+            assert!(serde_json::from_str::<Part<Content>>(&text).is_err(), "{text}");
+        }
+        let disclosed =
+            r#"{"salt": "AAAA", "payload": "1", "body": null, "conflict_digest": null}"#;
+        assert!(serde_json::from_str::<Part<Content>>(disclosed).is_ok());
     }
 }

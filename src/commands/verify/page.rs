@@ -18,7 +18,7 @@ use crate::{
     },
     ledger::{
         Checkpoint,
-        proof_file::{ProofFile, ProvenEvent},
+        proof_file::{Part, ProofFile, ProvenEvent},
     },
     verify::{Finding, NoProof, Report, Request, Subject, Verdict},
 };
@@ -282,7 +282,8 @@ pub fn proof(
         }
         (false, Ok(checkpoint)) => writeln!(
             out,
-            "proven: {event}, is leaf {} of the {} of {}",
+            "proven: {event}, {}, is leaf {} of the {} of {}",
+            disclosed(&proof.event),
             proof.leaf,
             checkpoint.size(),
             visible(checkpoint.origin())
@@ -290,4 +291,13 @@ pub fn proof(
         (false, Err(why)) => writeln!(out, "not proven: {event}: {}", visible(&why.to_string()))?,
     }
     Ok(())
+}
+
+/// Which parts of it the proof shows.
+fn disclosed(event: &ProvenEvent) -> &'static str {
+    match (&event.metadata, &event.content) {
+        (Part::Withheld { .. }, _) => "all that it says withheld",
+        (_, Part::Withheld { .. }) => "as it stands there, its body withheld",
+        _ => "as it stands there",
+    }
 }
