@@ -33,6 +33,8 @@ pub(super) struct Expired {
 pub(super) struct Lawful {
     pub erased: HashMap<i64, Erased>,
     pub expired: Vec<Expired>,
+    /// The latest end of each of those and all before it.
+    ends: Vec<i64>,
 }
 
 #[derive(Deserialize)]
@@ -52,13 +54,31 @@ struct ExpiredDetails {
 }
 
 impl Lawful {
-    /// Of partitions that were to be dropped those count that were: each with its span, in microseconds since 1970.
+    /// Of partitions that were to be dropped those count that were, each with its span, in microseconds since 1970; in order of
+    /// time.
     pub fn keep_dropped(&mut self, dropped: &[(String, i64, i64)]) {
         self.expired.retain(|expired| {
             dropped.iter().any(|(name, from, to)| {
                 (&expired.partition, expired.from, expired.to) == (name, *from, *to)
             })
         });
+        self.expired.sort_by_key(|expired| (expired.from, expired.position));
+        let latest = |end: &mut i64, expired: &Expired| {
+            *end = expired.to.max(*end);
+            Some(*end)
+        };
+        self.ends = self.expired.iter().scan(i64::MIN, latest).collect();
+    }
+
+    /// The places among those that have expired of which a batch may have had events: it stood before the act, and its events were
+    /// received from then to then.
+    pub fn expired_of(&self, position: i64, from: i64, to: i64) -> Vec<usize> {
+        let end = self.expired.partition_point(|expired| expired.from <= to);
+        let near = (0..end).rev().take_while(|place| self.ends[*place] > from);
+        let may_have_had = |expired: &Expired| expired.to > from && position < expired.position;
+        let mut places: Vec<_> = near.filter(|place| may_have_had(&self.expired[*place])).collect();
+        places.reverse();
+        places
     }
 
     /// Takes note of an act.

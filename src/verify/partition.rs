@@ -1,9 +1,9 @@
 //! The rows of a partition beside the batches that recorded them.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::{
-    acts::{Erased, Lawful},
+    acts::{Erased, Expired, Lawful},
     damage::Damage,
     row::{Leaves, Row},
     window::{Open, Place, Seen, Slot, Window},
@@ -146,8 +146,8 @@ impl<'a> Partition<'a> {
 pub(super) struct Absent {
     pub damage: Damage,
     pub counts: EventCounts,
-    /// Events that went with each partition that has expired.
-    pub of_expired: Vec<u64>,
+    /// Events that are gone, by the partitions of which any may have had them: places in the list of those that have expired.
+    expired: BTreeMap<Vec<usize>, u64>,
 }
 
 impl Absent {
@@ -156,17 +156,13 @@ impl Absent {
         if open.left == 0 || !open.is_covered() {
             return;
         }
-        let may_be = lawful.expired.iter().position(|expired| {
-            let (from, to) = (open.batch.received_from, open.batch.received_to);
-            open.batch.position < expired.position
-                && from.is_some_and(|from| from < expired.to)
-                && to.is_some_and(|to| to >= expired.from)
-        });
-        if let Some(place) = may_be {
+        let times = open.batch.received_from.zip(open.batch.received_to);
+        let places = times.map(|(from, to)| lawful.expired_of(open.batch.position, from, to));
+        let places = places.unwrap_or_default();
+        if !places.is_empty() {
             let left = u64::try_from(open.left).unwrap_or(u64::MAX);
             self.counts.expired += left;
-            self.of_expired.resize(lawful.expired.len(), 0);
-            self.of_expired[place] += left;
+            *self.expired.entry(places).or_default() += left;
             return;
         }
         let mut offset = 0;
@@ -179,5 +175,28 @@ impl Absent {
             }
             offset += run.len();
         }
+    }
+
+    /// How many events more of each partition's time are gone than it had, where those of a batch that may have been in several
+    /// went with whichever of them had room. The partitions are in order of time.
+    pub fn beyond(&self, expired: &[Expired]) -> Vec<u64> {
+        let mut room: Vec<u64> = expired
+            .iter()
+            .map(|of| of.events.map_or(u64::MAX, |events| u64::try_from(events).unwrap_or(0)))
+            .collect();
+        let mut beyond = vec![0; expired.len()];
+        let mut gone: Vec<_> = self.expired.iter().collect();
+        gone.sort_by_key(|(places, _)| places.last());
+        for (places, events) in gone {
+            let mut left = *events;
+            for place in places {
+                let taken = left.min(room[*place]);
+                (room[*place], left) = (room[*place] - taken, left - taken);
+            }
+            if let Some(last) = places.last() {
+                beyond[*last] += left;
+            }
+        }
+        beyond
     }
 }

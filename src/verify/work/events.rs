@@ -233,17 +233,14 @@ impl Shared {
         for open in carried.rest() {
             absent.leave(&open, &self.lawful);
         }
-        for (expired, events) in self.lawful.expired.iter().zip(&absent.of_expired) {
-            let said = expired.events.and_then(|events| u64::try_from(events).ok());
-            if let Some(more) =
-                said.and_then(|said| events.checked_sub(said)).filter(|more| *more > 0)
-            {
-                let subject = Subject::Partition { name: expired.partition.clone() };
-                let why = format!(
-                    "{more} event(s) more of its time are gone than it had when it was to be dropped"
-                );
-                report.findings.add(Verdict::Deleted, subject, why);
-            }
+        let beyond = absent.beyond(&self.lawful.expired);
+        for (expired, more) in self.lawful.expired.iter().zip(beyond).filter(|(_, more)| *more > 0)
+        {
+            let subject = Subject::Partition { name: expired.partition.clone() };
+            let why = format!(
+                "{more} event(s) more of its time are gone than it had when it was to be dropped"
+            );
+            report.findings.add(Verdict::Deleted, subject, why);
         }
         damage.join(absent.damage);
         counts.add(absent.counts);

@@ -103,3 +103,27 @@ async fn a_partition_that_has_expired_is_gone_lawfully() -> Result<()> {
     }
     Ok(())
 }
+
+/// The last batch of a day and the first of the next are one: both days have expired.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_two_partitions_that_have_expired_is_gone_lawfully() -> Result<()> {
+    let history = History::shared().await?;
+    let copy = history.copy().await?;
+    let bed = Bed::shared().await?;
+    let expire = "begin; lock table audit.batches in row exclusive mode;
+        create temp table span as select relname as name, count, bounds[1]::timestamptz as lower, bounds[2]::timestamptz as upper from (
+            select relname, regexp_match(pg_get_expr(relpartbound, oid), $x$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$x$) as bounds
+              from pg_class where relname in ('events_early', 'events_late')) p
+            join (select tableoid::regclass::text as part, count(*) from audit.events group by 1) c on c.part = 'audit.' || relname;
+        select audit.act(gen_random_uuid(), now(), 'expired', json_build_object('partition', name,
+                   'from', to_char(lower at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),
+                   'to', to_char(upper at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), 'events', count), null, null) from span;
+        insert into audit.expired_partitions (name, from_at, to_at, events, bytes, keep)
+            select name, lower, upper, count, 1, interval '1 day' from span;
+        drop table audit.events_early; drop table audit.events_late; commit";
+    bed.postgres.sql(&copy.name, expire).await?;
+    seals(&copy).await?;
+    let said = verify(&copy)?;
+    ensure!(said["clean"] == true && said["events_expired"].as_i64() > Some(400), "{said:#}");
+    Ok(())
+}
