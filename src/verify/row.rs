@@ -258,8 +258,16 @@ impl Leaves {
         data.clear();
         data.extend_from_slice(b"rbal1 metadata\0");
         data.extend_from_slice(salt);
-        data.optional_i64(row.number(Column::EventTime).map(unix_micros));
-        data.optional(row.get(Column::EventId));
+        match (row.get(Column::EventTime), row.number(Column::EventTime)) {
+            // Of another length it could pass for none.
+            (Some(_), None) => data.push(2),
+            (_, time) => data.optional_i64(time.map(unix_micros)),
+        }
+        match row.get(Column::EventId) {
+            // Of another length it could pass for the beginning of what follows.
+            Some(id) if id.len() != size_of::<Uuid>() => data.push(2),
+            id => data.optional(id),
+        }
         data.optional_text(row.get(Column::EventKey));
         data.optional_text(row.get(Column::EventType));
         data.optional_text(row.get(Column::Source));
@@ -321,4 +329,29 @@ fn elements(data: &mut Vec<u8>, array: &[u8]) -> Option<()> {
         rest = after;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(event_time: Option<&[u8]>, event_id: Option<&[u8]>) -> Copied {
+        let mut fields = [None; COLUMNS];
+        fields[Column::EventTime as usize] = event_time;
+        fields[Column::EventId as usize] = event_id;
+        Row { fields }.copied()
+    }
+
+    /// Whoever may change the columns' types can have them hold anything.
+    #[test]
+    fn values_of_another_length_pass_for_no_other() {
+        let leaf = |row: &Copied| Leaves::default().leaf(&row.row().unwrap(), &[0; 16]);
+        let none = row(None, None);
+        assert_ne!(leaf(&row(Some(&[0; 4]), None)), leaf(&none));
+        assert_ne!(leaf(&row(Some(&[]), None)), leaf(&none));
+        let [id, more] = [row(None, Some(&[7; 16])), row(None, Some(&[7; 17]))];
+        let metadata = |row: &Copied| Leaves::default().commitments(&row.row().unwrap(), &[0; 16]);
+        assert_ne!(metadata(&id), metadata(&more));
+        assert_eq!(metadata(&more), metadata(&row(None, Some(&[8; 40]))));
+    }
 }
