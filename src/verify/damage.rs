@@ -149,8 +149,14 @@ impl Damage {
     /// What was found in another partition.
     pub fn join(&mut self, other: Damage) {
         self.at_once.join(other.at_once);
-        self.wrong.extend(other.wrong);
-        self.extra.extend(other.extra);
+        for (seq, mut wrong) in other.wrong {
+            self.share(&mut wrong.row);
+            self.wrong.insert(seq, wrong);
+        }
+        for mut extra in other.extra {
+            self.share(&mut extra.row);
+            self.extra.push(extra);
+        }
         for missing in other.missing {
             if self.missing.len() < REMEMBERED {
                 self.missing.push(missing);
@@ -161,13 +167,26 @@ impl Damage {
         }
     }
 
+    /// Lets go of a row's bytes where those of all partitions would be too many.
+    fn share(&mut self, row: &mut Option<Copied>) {
+        let kept = self.kept_bytes + row.as_ref().map_or(0, Copied::size);
+        if self.wrong.len() + self.extra.len() < COMPARED && kept < KEPT_BYTES {
+            self.kept_bytes = kept;
+        } else {
+            *row = None;
+        }
+    }
+
     /// Says what became of each.
     pub fn judge(self) -> Findings {
         let Damage { wrong, extra, missing, at_once: mut findings, .. } = self;
         let mut wrong: Vec<_> = wrong.into_values().collect();
         wrong.sort_unstable_by_key(|wrong| wrong.whose.seq);
-        let missing_slots =
-            missing.iter().flat_map(|missing| (missing.first..).zip(&missing.slots));
+        let missing_slots = missing.iter().flat_map(|missing| {
+            (0..)
+                .zip(&missing.slots)
+                .map(|(offset, slot)| (missing.first.saturating_add(offset), slot))
+        });
         let slots: Vec<(i64, Slot)> = wrong
             .iter()
             .map(|wrong| (wrong.whose.seq, wrong.slot))

@@ -182,7 +182,9 @@ impl Lanes {
             };
             let around = [(whole.from, batch.number - 1), (batch.number + 1, whole.to)];
             let rest = around.into_iter().filter(|(from, to)| from <= to);
-            self.gaps.extend(rest.map(|(from, to)| Gap { from, to, ..whole }));
+            // Each splits one: somebody may have made that many.
+            let room = REMEMBERED.saturating_sub(self.gaps.len());
+            self.gaps.extend(rest.map(|(from, to)| Gap { from, to, ..whole }).take(room));
         }
         self.altered_at(batch.position);
         let why = format!("its position is after that of number {} of its lane", last.number);

@@ -184,6 +184,11 @@ impl<'a> Row<'a> {
 pub(super) struct Copied(Vec<u8>);
 
 impl Copied {
+    /// Bytes that it takes.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
     /// The row.
     pub fn row(&self) -> Result<Row<'_>, NoRow> {
         Rows(&self.0).row()?.ok_or(NoRow)

@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, ops::Range};
 use super::row::Salt;
 use crate::{ledger::Hash, store::EventBatch};
 
+/// No batch has more events: a block of the sequence of their numbers.
+const MOST_EVENTS: usize = 10_000;
+
 /// What is known of an event of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -48,7 +51,8 @@ impl Open {
     pub fn new(batch: EventBatch, span: &Range<i64>) -> Open {
         let events = match &batch.leaves {
             Some(leaves) => leaves.len() / size_of::<Hash>(),
-            None => usize::try_from(batch.events).unwrap_or_default(),
+            // What a header says that nothing else in it shows may be any number.
+            None => usize::try_from(batch.events).unwrap_or_default().min(MOST_EVENTS),
         };
         let mut open = Open { batch, seen: vec![Seen::Not; events], left: events, crosses: false };
         open.crosses = open.times().is_none_or(|(from, to)| from < span.start || to >= span.end);

@@ -169,6 +169,7 @@ impl Shared {
                         open.extend(
                             partition.window.before(row.seq()).into_iter().filter(Open::is_wanting),
                         );
+                        self.relieve(&mut open);
                     } else if partition.window.size() > self.window {
                         return Ok(Reading::Disordered);
                     }
