@@ -26,7 +26,7 @@ pub use header::{BEGIN, Header, header_hash};
 pub use key::{KeyError, KeyName, SIGNATURE_BYTES, SignerKey, VerifierKey};
 pub use key_file::{KeyFile, KeyFileError};
 pub use leaf::{Commitments, EventRow, Leaves, Salt, metadata_salt};
-pub use note::{Note, NoteError, NoteSignature, SignatureError};
+pub use note::{Note, NoteError, NoteSignature, Scrap, SignatureError};
 pub use sealed::{Act, batch_hash};
 pub use subtree::{Subtree, root_of_complete};
 pub use tree::{Frontier, Node, WrongEdge};

@@ -5,6 +5,7 @@ mod look_on;
 mod page;
 
 use std::{
+    io::{self, Write as _},
     num::NonZeroUsize,
     process::ExitCode,
     sync::Arc,
@@ -21,7 +22,7 @@ use super::{
     overview::{exact, write_json},
     reading::{Misuse, alone, with_threads},
     settings,
-    terminal::{Output, Paging},
+    terminal::{Output, Paging, visible},
 };
 use crate::{
     config::{Config, Environment, Flags},
@@ -124,9 +125,10 @@ impl Options {
 
     async fn run(self, config: Config, jobs: NonZeroUsize) -> anyhow::Result<Outcome> {
         let span = self.span.clone().checked()?;
+        let (given, words) = input::checkpoints(&self.checkpoint)?;
         let request = Request {
             store: settings::store(&config)?,
-            given: input::checkpoints(&self.checkpoint)?,
+            given,
             keys: input::keys(&self.key)?,
             since: span.since.map(micros),
             until: span.until.map(micros),
@@ -134,6 +136,10 @@ impl Options {
             window: usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX),
             unsealed_after: self.unsealed_after,
         };
+        for words in words {
+            // Whoever reads what it writes may not read this.
+            let _ = writeln!(io::stderr(), "bloodbank-audit: {}", visible(&words));
+        }
         let noted = Noted::begin(&config, Purpose::Read, "verify", asked_for(&span)).await?;
         let begun = Instant::now();
         let meter = Arc::new(Meter::default());

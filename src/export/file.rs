@@ -102,7 +102,7 @@ pub fn kept(path: &Path, origin: &str) -> io::Result<Vec<(Checkpoint, Note)>> {
     file.read_to_end(&mut end)?;
     let reach = |checkpoint: &Checkpoint| (checkpoint.epoch().ok(), checkpoint.size());
     let mut last: Vec<(Checkpoint, Note)> = Vec::new();
-    for note in Note::series(&String::from_utf8_lossy(&end)) {
+    for note in Note::series(&String::from_utf8_lossy(&end)).into_iter().flatten() {
         let Ok(checkpoint) = Checkpoint::parse(note.text()) else { continue };
         if checkpoint.origin() != origin || checkpoint.epoch().is_err() {
             continue;

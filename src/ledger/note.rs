@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::key::{KeyName, SignerKey, VerifierKey};
 
+pub use series::Scrap;
 pub use signature::{NoteSignature, SignatureError};
 
 /// Bytes of the largest note that is read.

@@ -26,7 +26,14 @@ impl Given {
     /// # Errors
     /// It is no note, or no checkpoint.
     pub fn read(name: impl Into<String>, note: &[u8]) -> Result<Given, CheckpointError> {
-        let note = Note::parse(note)?;
+        Given::of(name, Note::parse(note)?)
+    }
+
+    /// Takes a note that was read.
+    ///
+    /// # Errors
+    /// It is no checkpoint.
+    pub fn of(name: impl Into<String>, note: Note) -> Result<Given, CheckpointError> {
         let checkpoint = Checkpoint::parse(note.text())?;
         let (epoch, size, root) = (checkpoint.epoch()?, checkpoint.size(), *checkpoint.root());
         Ok(Given { name: name.into(), note, epoch, size, root })

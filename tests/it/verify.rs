@@ -329,5 +329,15 @@ async fn checkpoints_and_keys_that_cannot_be_relied_on_are_refused() -> Result<(
     let key = written("key", &format!("# public\n{}\n", history.key))?;
     let answer = scene.asks(&["verify", "--checkpoint", &both, "--key", &key, "--json"])?;
     assert_eq!(answer.json()?["trees"][0]["checkpoints_agreed"], 2);
+    // As a daemon leaves it that is killed while it writes.
+    let half = &note[..note.len() - 30];
+    let torn = written("torn", &format!("{}\n{half}", fs::read_to_string(early)?))?;
+    let answer = scene.asks(&["verify", "--checkpoint", &torn, "--key", &key, "--json"])?;
+    assert!(answer.stderr.contains("was cut off, as by a crash, and is passed over"), "{answer:?}");
+    let said: Value = serde_json::from_str(answer.text())?;
+    assert_eq!((answer.status, &said["trees"][0]["checkpoints_agreed"]), (0, &1.into()));
+    scene
+        .asks(&["verify", "--checkpoint", &written("half", half)?])?
+        .refuses(2, "the note was cut off");
     Ok(())
 }

@@ -8,72 +8,54 @@ use std::{
 
 use crate::{
     commands::reading::Misuse,
-    ledger::{VerifierKey, proof_file::ProofFile},
+    ledger::{Note, Scrap, VerifierKey, proof_file::ProofFile},
     verify::Given,
 };
 
-/// What a signature line begins with.
-const SIGNATURE: &str = "— ";
-
-/// All checkpoints in these files.
-pub fn checkpoints(files: &[String]) -> Result<Vec<Given>, Misuse> {
-    let mut given = Vec::new();
+/// All checkpoints in these files, and what is to be said of them.
+pub fn checkpoints(files: &[String]) -> Result<(Vec<Given>, Vec<String>), Misuse> {
+    let (mut given, mut words) = (Vec::new(), Vec::new());
     for file in files {
         let text = read(file)
             .map_err(|error| Misuse(format!("the checkpoint {file} cannot be read: {error}")))?;
-        let notes = notes(&text);
-        for (number, note) in (1..).zip(&notes) {
-            let name = match notes.len() {
-                1 => file.clone(),
-                _ => format!("{file} ({number})"),
-            };
-            let read = Given::read(&name, note.as_bytes());
-            given.push(read.map_err(|error| Misuse(format!("{name} is no checkpoint: {error}")))?);
+        let found = Note::series(&String::from_utf8_lossy(&text));
+        let several = found.len() > 1;
+        let any = found.iter().any(Result::is_ok);
+        for (number, note) in (1..).zip(found) {
+            let name = if several { format!("{file} ({number})") } else { file.clone() };
+            match note {
+                Ok(note) => given.push(Given::of(&name, note).map_err(|error| none(&name, &error))?),
+                Err(Scrap { line, cut_off: true, .. }) if any => words.push(format!(
+                    "{file}: line {line} begins a checkpoint that was cut off, as by a crash, and is passed over"
+                )),
+                Err(Scrap { why, .. }) => return Err(none(&name, &why)),
+            }
         }
-        if notes.is_empty() {
+        if !several && !any {
             return Err(Misuse(format!("there is no checkpoint in {file}: it is empty")));
         }
     }
-    Ok(given)
+    Ok((given, words))
 }
 
-fn read(file: &str) -> io::Result<String> {
+fn none(name: &str, why: &dyn std::fmt::Display) -> Misuse {
+    Misuse(format!("{name} is no checkpoint: {why}"))
+}
+
+fn read(file: &str) -> io::Result<Vec<u8>> {
     if file != "-" {
-        return fs::read_to_string(file);
+        return fs::read(file);
     }
-    let mut text = String::new();
-    io::stdin().read_to_string(&mut text)?;
+    let mut text = Vec::new();
+    io::stdin().read_to_end(&mut text)?;
     Ok(text)
-}
-
-/// Notes that stand one behind the other: a line after a signature that is none begins the next one.
-fn notes(text: &str) -> Vec<&str> {
-    let mut notes = Vec::new();
-    let (mut start, mut at, mut signed) = (0, 0, false);
-    for line in text.split_inclusive('\n') {
-        let is_signature = line.starts_with(SIGNATURE);
-        if signed && !is_signature {
-            notes.push(&text[start..at]);
-            start = at;
-        }
-        // Empty lines may stand between.
-        if start == at && line.trim().is_empty() {
-            start += line.len();
-        }
-        at += line.len();
-        signed = is_signature;
-    }
-    if start < text.len() {
-        notes.push(&text[start..]);
-    }
-    notes
 }
 
 /// A proof in a file.
 pub fn proof(file: &str) -> Result<ProofFile, Misuse> {
     let text =
         read(file).map_err(|error| Misuse(format!("the proof {file} cannot be read: {error}")))?;
-    serde_json::from_str(&text)
+    serde_json::from_slice(&text)
         .map_err(|error| Misuse(format!("{file} is no proof, as `prove` writes it: {error}")))
 }
 
@@ -105,20 +87,4 @@ pub fn keys(given: &[String]) -> Result<Vec<VerifierKey>, Misuse> {
         }
     }
     Ok(keys)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_stand_one_behind_the_other() {
-        let one = "origin\n1\nroot\n\n— a AAAA\n";
-        let two = "origin\n2\nroot\n\n— a AAAA\n— b BBBB\n";
-        assert_eq!(notes(one), [one]);
-        assert_eq!(notes(&format!("{one}{two}{one}")), [one, two, one]);
-        assert_eq!(notes(&format!("\n{one}\n\n{two}\n")), [one, two]);
-        assert!(notes("\n").is_empty() && notes("").is_empty());
-        assert_eq!(notes("no note"), ["no note"]);
-    }
 }
