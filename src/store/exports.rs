@@ -8,6 +8,10 @@ use super::{
     Fault, Ledger, Settings,
     link::{Link, answered},
 };
+use crate::ledger::{Checkpoint, VerifierKey};
+
+/// How many checkpoints are looked at for one that the key has signed.
+const TRIED: i64 = 100;
 
 /// How far a tree has grown. Later ones are larger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +40,7 @@ pub struct LedgerState {
     pub sealed: Reach,
     /// For how long the oldest batch has been committed that is not sealed.
     pub unsealed_for: Option<Duration>,
-    /// The newest checkpoint; none before the first, and without a key.
+    /// The newest checkpoint that this key has signed; none before the first, and without a key.
     pub newest: Option<SignedCheckpoint>,
     /// For how long there has been a seal of which no checkpoint is outside.
     pub unexported_for: Option<Duration>,
@@ -83,8 +87,8 @@ impl ExportLog {
     /// # Errors
     /// A [`Fault`]; it may be asked again.
     pub async fn state(&mut self, passed: Reach) -> Result<LedgerState, Fault> {
-        let key = self.ledger.key.as_ref().map(|key| i64::from(key.signer().verifier().id()));
-        let Link { connection, patience, .. } = &mut self.link;
+        let ExportLog { link: Link { connection, patience, .. }, ledger } = self;
+        let key = ledger.key.as_ref().map(|key| key.signer().verifier());
         Ok(answered(*patience, state(connection, passed, key)).await?)
     }
 
@@ -158,7 +162,8 @@ impl ExportLog {
     /// A [`Fault`]; it may be asked again.
     pub async fn taken(&mut self, sink: &str, instance: &str) -> Result<Reach, Fault> {
         let query = sqlx::query_as(
-            "select x.epoch, x.tree_size from audit.exports x where x.sink = $1 and x.instance = $2
+            "select x.epoch, x.tree_size from audit.exports x join audit.checkpoints c using (epoch, tree_size)
+              where x.sink = $1 and x.instance = $2
               order by x.epoch desc, x.tree_size desc limit 1",
         )
         .bind(sink)
@@ -178,7 +183,7 @@ impl ExportLog {
 async fn state(
     connection: &mut PgConnection,
     passed: Reach,
-    key: Option<i64>,
+    key: Option<&VerifierKey>,
 ) -> Result<LedgerState, sqlx::Error> {
     let (epoch, size, position): (i32, i64, i64) = sqlx::query_as(
         "select e.epoch, coalesce(s.tree_size, 0), coalesce(s.position_to, e.position_from)
@@ -194,16 +199,10 @@ async fn state(
     .bind(position)
     .fetch_optional(&mut *connection)
     .await?;
-    let newest: Option<Newest> = sqlx::query_as(
-        "select c.epoch, c.tree_size, c.note, s.position_to
-           from audit.checkpoints c join audit.seals s using (epoch, tree_size)
-          order by c.epoch desc, c.tree_size desc, c.key_id = $1 desc limit 1",
-    )
-    .bind(key)
-    .fetch_optional(&mut *connection)
-    .await?;
+    let newest = newest(connection, key).await?;
     let exported: Option<(i32, i64)> = sqlx::query_as(
-        "select x.epoch, x.tree_size from audit.exports x order by x.epoch desc, x.tree_size desc limit 1",
+        "select x.epoch, x.tree_size from audit.exports x join audit.seals s using (epoch, tree_size)
+          order by x.epoch desc, x.tree_size desc limit 1",
     )
     .fetch_optional(&mut *connection)
     .await?;
@@ -228,6 +227,34 @@ async fn state(
         unexported_for: unexported.map(lasted),
         exported,
     })
+}
+
+/// The newest checkpoint that this key has signed: anyone who may write to the database can put others there.
+async fn newest(
+    connection: &mut PgConnection,
+    key: Option<&VerifierKey>,
+) -> Result<Option<Newest>, sqlx::Error> {
+    let Some(key) = key else { return Ok(None) };
+    let newest: Vec<Newest> = sqlx::query_as(
+        "select c.epoch, c.tree_size, c.note, s.position_to
+           from audit.checkpoints c join audit.seals s using (epoch, tree_size)
+          where c.key_id = $1 order by c.epoch desc, c.tree_size desc limit $2",
+    )
+    .bind(i64::from(key.id()))
+    .bind(TRIED)
+    .fetch_all(connection)
+    .await?;
+    Ok(newest.into_iter().find(|newest| newest.is_of(key)))
+}
+
+impl Newest {
+    /// Whether the key has signed that, and nothing else.
+    fn is_of(&self, key: &VerifierKey) -> bool {
+        Checkpoint::open(self.note.as_bytes(), std::slice::from_ref(key)).is_ok_and(|(it, _)| {
+            i64::try_from(it.size()) == Ok(self.tree_size)
+                && it.epoch().map(i32::try_from) == Ok(Ok(self.epoch))
+        })
+    }
 }
 
 fn reach((epoch, size): (i32, i64)) -> Reach {

@@ -218,10 +218,7 @@ impl Desk<'_> {
             // The sealer says it. What went out goes on to be what counts.
             return log.state(Reach::default()).await;
         }
-        // What was read before is of a database that may have gone back since.
-        if !std::mem::replace(compared, true) {
-            *reached = None;
-        }
+        *compared = true;
         let reached = match reached {
             Some(reached) => reached,
             none => {
@@ -241,6 +238,10 @@ impl Desk<'_> {
         let newest = Arc::new(newest.clone());
         let mut passed_one = false;
         for ((place, offer), reached) in notary.places.iter().zip(offers).zip(reached.iter_mut()) {
+            // A database that has gone back has less than was taken.
+            if newest.reach < *reached {
+                *reached = Reach::default();
+            }
             if newest.reach <= *reached {
                 continue;
             }

@@ -14,8 +14,9 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use bloodbank_audit::ledger::{Checkpoint, Note, VerifierKey};
+use bloodbank_audit::ledger::{Checkpoint, KeyName, Note, SignerKey, VerifierKey};
 use serde_json::Value;
+use sqlx::AssertSqlSafe;
 use testbed::eventually;
 use tokio::{net::TcpListener, task::JoinSet};
 
@@ -338,5 +339,52 @@ async fn without_a_key_there_is_nothing_to_hand_out() -> Result<()> {
         "{:#?}",
         daemon.log()
     );
+    Ok(())
+}
+
+/// Whoever may write to the database cannot keep the daemon from handing out what it signs, nor have it hand out anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_forged_in_the_database_goes_nowhere_and_holds_up_nothing() -> Result<()> {
+    let house = House::built().await?;
+    let file = house.file().display().to_string();
+    let house = house.with("ledger.checkpoint_file", file);
+    let daemon = house.scene.daemon().await?;
+    house.scene.publish(&[event(0)]).await?;
+    house.scene.stored(1).await?;
+    house.rests(&daemon, |_| true).await?;
+    let origin = house.in_file()?.pop().context("none")?.origin().to_owned();
+    let size = 1_u64 << 62;
+    let other = SignerKey::from_seed(KeyName::new("audit.test")?, &[9; 32]);
+    let forged = Checkpoint::new(origin, size, [9; 32])?.signed(&other)?;
+    for key_id in [other.verifier().id(), house.key.id()] {
+        let forge = format!(
+            "insert into audit.seals (epoch, number, tree_from, tree_size, position_from, position_to, acts, batches, root, edge)
+                 values (1, -1, 0, {size}, 0, 0, 0, 0, '', '') on conflict do nothing;
+             insert into audit.checkpoints (epoch, tree_size, key_id, note) values (1, {size}, {key_id}, '{forged}')"
+        );
+        sqlx::raw_sql(AssertSqlSafe(forge)).execute(&mut house.scene.sql().await?).await?;
+    }
+    let taken = format!(
+        "insert into audit.exports (epoch, tree_size, sink, instance, receipt)
+         select 1, {size} + 1, 'file', x.instance, '' from audit.exports x limit 1"
+    );
+    sqlx::raw_sql(AssertSqlSafe(taken)).execute(&mut house.scene.sql().await?).await?;
+    let kill = "select count(pg_terminate_backend(a.pid)) from pg_stat_activity a
+                 where a.datname = current_database() and a.pid <> pg_backend_pid()";
+    ensure!(house.scene.number(kill).await? > 0);
+    house.scene.publish(&[event(1)]).await?;
+    house.scene.stored(2).await?;
+    house.scene.counts(0, UNSEALED).await?;
+    daemon.stops_cleanly().await?;
+    // All of it is signed by the key.
+    let last = house.in_file()?.pop().context("none")?;
+    ensure!(last.size() == house.leaves().await?, "{last:?} {:#?}", daemon.log());
+    // A daemon that begins now believes as little of it.
+    let daemon = house.scene.daemon().await?;
+    house.scene.publish(&[event(2)]).await?;
+    house.scene.stored(3).await?;
+    daemon.stops_cleanly().await?;
+    let last = house.in_file()?.pop().context("none")?;
+    ensure!(last.size() == house.leaves().await?, "{last:?} {:#?}", daemon.log());
     Ok(())
 }
