@@ -20,6 +20,7 @@ mod dedupe;
 mod epochs;
 mod erasure;
 mod exports;
+mod extension;
 mod fault;
 mod header;
 mod inventory;
@@ -55,6 +56,7 @@ pub use dead_letters::{
 pub use epochs::{EpochLog, Lost, NewEpoch};
 pub use erasure::{Erased, Eraser, Erasure, Level};
 pub use exports::{ExportLog, LedgerState, Published, Reach, SignedCheckpoint};
+pub use extension::Seen;
 pub use fault::{Fault, Kind};
 pub use inventory::{
     CoverageSpan, ExpiredPartition, Partition, Presence, coverage_spans, expired_partitions,

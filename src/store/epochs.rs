@@ -38,6 +38,20 @@ pub enum Lost {
         /// As many as the checkpoint speaks of.
         size: u64,
     },
+    /// What the leaves were: the tree that the database has does not begin with those.
+    Past {
+        /// Which tree.
+        epoch: u64,
+        /// As many as were seen.
+        size: u64,
+    },
+    /// The tree itself, by another one that was begun without a word that counts.
+    Unbegun {
+        /// Which tree.
+        epoch: u64,
+        /// The database's last one.
+        has: i32,
+    },
 }
 
 impl fmt::Display for Lost {
@@ -56,6 +70,14 @@ impl fmt::Display for Lost {
             Lost::Root { epoch, size } => write!(
                 f,
                 "a checkpoint of {size} leaves in epoch {epoch}, which were others than those that the database has"
+            ),
+            Lost::Past { epoch, size } => write!(
+                f,
+                "a checkpoint of {size} leaves in epoch {epoch}, and the tree that the database has does not begin with those"
+            ),
+            Lost::Unbegun { epoch, has } => write!(
+                f,
+                "a checkpoint of epoch {epoch}, where the database has epoch {has}, and this key has signed no act that begins it"
             ),
         }
     }

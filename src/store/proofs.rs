@@ -144,22 +144,32 @@ impl Prover {
         subtrees: impl Iterator<Item = Subtree>,
     ) -> Result<HashMap<Subtree, Hash>, Fault> {
         let Link { connection, patience, .. } = &mut self.link;
-        let mut hashes = HashMap::new();
-        for subtree in subtrees {
-            let (level, indexes) = subtree.stored();
-            let below = async {
-                match level {
-                    0 => leaves(connection, epoch, indexes).await,
-                    _ => nodes(connection, epoch, level, indexes).await,
-                }
-            };
-            let below = answered(*patience, below).await?;
-            if let Some(hash) = root_of_complete(&below) {
-                hashes.insert(subtree, hash);
-            }
-        }
-        Ok(hashes)
+        hashes(connection, *patience, epoch, subtrees).await
     }
+}
+
+/// The hashes of these complete subtrees of a tree, as far as they are stored; each query may take that long.
+pub(super) async fn hashes(
+    connection: &mut PgConnection,
+    patience: Duration,
+    epoch: i32,
+    subtrees: impl Iterator<Item = Subtree>,
+) -> Result<HashMap<Subtree, Hash>, Fault> {
+    let mut hashes = HashMap::new();
+    for subtree in subtrees {
+        let (level, indexes) = subtree.stored();
+        let below = async {
+            match level {
+                0 => leaves(connection, epoch, indexes).await,
+                _ => nodes(connection, epoch, level, indexes).await,
+            }
+        };
+        let below = answered(patience, below).await?;
+        if let Some(hash) = root_of_complete(&below) {
+            hashes.insert(subtree, hash);
+        }
+    }
+    Ok(hashes)
 }
 
 /// Nodes of a level; fewer where some are not there.

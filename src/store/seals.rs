@@ -13,8 +13,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    Fault, Ledger, Settings,
+    Fault, Ledger, Lost, Seen, Settings,
     acts::Act,
+    extension::parted,
     link::{Link, answered},
 };
 use crate::ledger::{
@@ -28,7 +29,8 @@ const MOST: i64 = 100_000;
 #[derive(Debug)]
 pub struct SealLog {
     pub(super) link: Link,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
+    pub(super) seen: Option<Seen>,
 }
 
 /// What became of an attempt to seal.
@@ -40,6 +42,8 @@ pub enum Sealing {
     Busy,
     /// All of this is sealed.
     Sealed(Seal),
+    /// The tree does not go on from what was seen of it: nothing was sealed.
+    Lost(Lost),
 }
 
 /// A seal: the tree as it is with it.
@@ -92,7 +96,8 @@ impl SealLog {
     /// The [`Fault`] of this one attempt.
     pub async fn open(settings: &Settings) -> Result<SealLog, Fault> {
         let link = Link::open(settings, settings.statement_timeout).await?;
-        let mut log = SealLog { link, ledger: settings.ledger.clone().unwrap_or_default() };
+        let mut log =
+            SealLog { link, ledger: settings.ledger.clone().unwrap_or_default(), seen: None };
         let Link { connection, patience, .. } = &mut log.link;
         // The database may have been restored into another server since.
         let ordered = sqlx::query("select audit.ensure_order()").execute(connection);
@@ -118,6 +123,16 @@ impl SealLog {
         };
         let Tree { epoch, number, position, mut frontier } = tree?;
         let from = frontier.size();
+        let found = Seen { epoch, size: from, root: frontier.root() };
+        // Only what others have sealed meanwhile is new.
+        if self.ledger.key.is_some()
+            && let Some(seen) = self.seen.filter(|seen| *seen != found)
+            && let Some(lost) =
+                parted(&mut transaction, *patience, &self.ledger, seen, found).await?
+        {
+            answered(*patience, transaction.rollback()).await?;
+            return Ok(Sealing::Lost(lost));
+        }
         let horizon = sqlx::query_as("select audit.horizon()").fetch_one(&mut *transaction);
         let (horizon,): (i64,) = answered(*patience, horizon).await?;
         let end = answered(*patience, end_of_one(&mut transaction, position..horizon)).await?;
@@ -126,6 +141,7 @@ impl SealLog {
         let taken = answered(*patience, taking).await?;
         if taken.acts == 0 && taken.batches == 0 {
             answered(*patience, transaction.rollback()).await?;
+            self.seen = Some(found);
             return Ok(Sealing::Nothing);
         }
         let root = frontier.root();
@@ -148,6 +164,7 @@ impl SealLog {
         .bind(taken.nodes.iter().map(|node| node.hash).collect::<Vec<_>>());
         answered(*patience, put.execute(&mut *transaction)).await?;
         answered(*patience, transaction.commit()).await?;
+        self.seen = Some(Seen { epoch, size: frontier.size(), root });
         Ok(Sealing::Sealed(Seal {
             epoch,
             number: number + 1,
@@ -176,7 +193,7 @@ impl SealLog {
         Ok(answered(*patience, query.fetch_one(connection)).await?)
     }
 
-    /// The last seal, where nobody has signed a checkpoint of it: whoever made it was killed before.
+    /// The last seal of the tree that is added to, where nobody has signed a checkpoint of it: whoever made it was killed before.
     ///
     /// # Errors
     /// A [`Fault`]; it may be asked again.
@@ -184,7 +201,8 @@ impl SealLog {
         let Link { connection, patience, .. } = &mut self.link;
         let query = sqlx::query(
             "select s.epoch, s.number, s.tree_size, s.root, s.acts, s.batches
-               from (select * from audit.seals s order by s.epoch desc, s.number desc limit 1) s
+               from (select * from audit.seals s where s.epoch = (select max(e.epoch) from audit.epochs e)
+                      order by s.number desc limit 1) s
               where not exists (select from audit.checkpoints c where c.epoch = s.epoch and c.tree_size = s.tree_size)",
         );
         let row = answered(*patience, query.fetch_optional(connection)).await?;
@@ -202,12 +220,21 @@ impl SealLog {
         row.map(seal).transpose().map_err(|error: sqlx::Error| error.into())
     }
 
-    /// Signs a checkpoint of that seal, and keeps it; nothing is signed without a key.
+    /// Signs a checkpoint of that seal, and keeps it; nothing is signed without a key, nor where its tree does not go on from what
+    /// was seen of it: then it tells what is lost.
     ///
     /// # Errors
     /// A [`Fault`]; it may be done again.
-    pub async fn sign(&mut self, seal: &Seal) -> Result<(), Fault> {
-        let Some(key) = &self.ledger.key else { return Ok(()) };
+    pub async fn sign(&mut self, seal: &Seal) -> Result<Option<Lost>, Fault> {
+        let Some(key) = &self.ledger.key else { return Ok(None) };
+        let tree = Seen::sealed(seal);
+        if let Some(seen) = self.seen.filter(|seen| *seen != tree) {
+            let Link { connection, patience, .. } = &mut self.link;
+            if let Some(lost) = parted(connection, *patience, &self.ledger, seen, tree).await? {
+                return Ok(Some(lost));
+            }
+        }
+        self.seen = Some(tree);
         let signer = key.signer();
         let origin = self.ledger.origin().unwrap_or_default();
         let unsignable = |error: CheckpointError| {
@@ -224,7 +251,7 @@ impl SealLog {
             .bind(i64::from(signer.verifier().id()))
             .bind(note.to_string());
         answered(*patience, keep.execute(connection)).await?;
-        Ok(())
+        Ok(None)
     }
 
     /// Puts the key on record that signs from now on, unless it is.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::{Notary, after_the_writer, board::Board, past::Past};
-use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing};
+use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing, Seen};
 
 /// How long the last seal may take, when all else has ended.
 const LAST: Duration = Duration::from_secs(3);
@@ -32,6 +32,8 @@ pub(super) struct Sealer<'a> {
     every: Duration,
     past: Past,
     log: Option<SealLog>,
+    /// The tree as it was seen on the connection before.
+    seen: Option<Seen>,
     /// On this connection the database was seen to have what is known of the past.
     compared: bool,
     /// What was said last to be in the way.
@@ -43,6 +45,8 @@ enum Stopped {
     Fault(Fault),
     /// The database went back in time: somebody has to decide.
     Lost(Lost),
+    /// Its tree is another one than this key has signed before: the same.
+    Parted(Lost),
 }
 
 impl From<Fault> for Stopped {
@@ -54,7 +58,15 @@ impl From<Fault> for Stopped {
 impl<'a> Sealer<'a> {
     pub fn new(store: &'a store::Settings, notary: &Notary) -> Sealer<'a> {
         let past = Past::new(notary, store);
-        Sealer { store, every: notary.seal_every, past, log: None, compared: false, said: None }
+        Sealer {
+            store,
+            every: notary.seal_every,
+            past,
+            log: None,
+            seen: None,
+            compared: false,
+            said: None,
+        }
     }
 
     /// Runs from when the schema is there until the run ends, and then seals once more, unless that has to be at once.
@@ -77,7 +89,7 @@ impl<'a> Sealer<'a> {
             return;
         }
         // A round that was cut off has left its connection in the middle of something.
-        self.log = None;
+        self.forget();
         let last = hard.run_until_cancelled(tokio::time::timeout(LAST, self.last(board))).await;
         if !matches!(last, Some(Ok(()))) {
             debug!("the last batches are not sealed yet; whoever seals next will do it");
@@ -99,7 +111,7 @@ impl<'a> Sealer<'a> {
                         Ok(None) => return,
                         Ok(last) => up_to = up_to.or(last),
                         Err(fault) => {
-                            self.log = None;
+                            self.forget();
                             self.say(&fault);
                         }
                     }
@@ -133,8 +145,21 @@ impl<'a> Sealer<'a> {
                 }
                 Round::Halted
             }
+            Err(Stopped::Parted(lost)) => {
+                let said = format!("this daemon knows {lost}");
+                board.sealing(Some(&said));
+                if self.said.as_ref() != Some(&said) {
+                    error!(
+                        "the database has another ledger than what was signed before, and sealing has halted: {said}. Events are \
+                         recorded all the same. Find out what was restored, promoted or changed (`bloodbank-audit verify`), and run \
+                         `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
+                    );
+                    self.said = Some(said);
+                }
+                Round::Halted
+            }
             Err(Stopped::Fault(fault)) => {
-                self.log = None;
+                self.forget();
                 self.say(&fault);
                 Round::Again
             }
@@ -147,16 +172,22 @@ impl<'a> Sealer<'a> {
             Some(log) => log,
             none => {
                 self.compared = false;
-                none.insert(SealLog::open(self.store).await?)
+                let log = none.insert(SealLog::open(self.store).await?);
+                log.goes_on_from(self.seen);
+                log
             }
         };
         if !self.compared {
-            if let Some(lost) = log.lost(&self.past.last().await).await? {
+            let outside = self.past.last().await;
+            if let Some(lost) = log.lost(&outside).await? {
                 return Err(Stopped::Lost(lost));
+            }
+            if let Some(lost) = log.parted(&outside).await? {
+                return Err(Stopped::Parted(lost));
             }
             log.introduce_key().await?;
             if let Some(seal) = log.unsigned().await? {
-                log.sign(&seal).await?;
+                unparted(log.sign(&seal).await?)?;
             }
             self.compared = true;
         }
@@ -165,7 +196,7 @@ impl<'a> Sealer<'a> {
                 Sealing::Sealed(seal) => {
                     debug!(seal.number, seal.epoch, seal.size, seal.batches, seal.acts, "sealed");
                     // Never one that may be rolled back: it is committed.
-                    log.sign(&seal).await?;
+                    unparted(log.sign(&seal).await?)?;
                     if !seal.more {
                         return Ok(Round::Over);
                     }
@@ -173,12 +204,20 @@ impl<'a> Sealer<'a> {
                 // Whoever sealed last may have been killed before it signed.
                 Sealing::Nothing => {
                     if let Some(seal) = log.unsigned().await? {
-                        log.sign(&seal).await?;
+                        unparted(log.sign(&seal).await?)?;
                     }
                     return Ok(Round::Over);
                 }
                 Sealing::Busy => return Ok(Round::Again),
+                Sealing::Lost(lost) => return Err(Stopped::Parted(lost)),
             }
+        }
+    }
+
+    /// Lets go of the connection, and not of what was seen on it.
+    fn forget(&mut self) {
+        if let Some(log) = self.log.take() {
+            self.seen = log.seen().or(self.seen);
         }
     }
 
@@ -194,4 +233,8 @@ impl<'a> Sealer<'a> {
             self.said = Some(said);
         }
     }
+}
+
+fn unparted(lost: Option<Lost>) -> Result<(), Stopped> {
+    lost.map_or(Ok(()), |lost| Err(Stopped::Parted(lost)))
 }

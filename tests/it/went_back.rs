@@ -185,3 +185,88 @@ async fn what_comes_then_is_behind_what_is_sealed() -> Result<()> {
     .await?;
     daemon.stops_cleanly().await
 }
+
+const PARTED: &str =
+    "the database has another ledger than what was signed before, and sealing has halted";
+
+/// A seal of a tree that nobody has made, as whoever may write to the database could put it there.
+const FORGED: &str = "insert into audit.seals (epoch, number, tree_from, tree_size, position_from, position_to, acts, batches, root, edge)
+    select s.epoch, s.number + 1, s.tree_size, 1 << 20, s.position_to, s.position_to, 0, 0, sha256('forged'), sha256('forged')
+      from audit.seals s order by s.epoch desc, s.number desc limit 1";
+
+/// Takes back the last seal and all that it holds.
+const TAKEN_BACK: &str = "create temp table last as select * from audit.seals order by epoch desc, number desc limit 1;
+    delete from audit.events e using audit.batches b, last l
+     where b.position >= l.position_from and e.seq >= b.first_seq and e.seq < b.first_seq + b.events;
+    delete from audit.batches b using last l where b.position >= l.position_from;
+    delete from audit.acts a using last l where a.position >= l.position_from;
+    delete from audit.checkpoints c using last l where c.tree_size > l.tree_from;
+    delete from audit.seals s using last l where s.number = l.number";
+
+/// The daemon's signature is not to be had for another past, nor for a tree that it has not made; a file is not needed for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_that_was_changed_is_not_signed() -> Result<()> {
+    let bed = Bed::shared().await?;
+    for change in [FORGED, TAKEN_BACK] {
+        for restarts in [false, true] {
+            // Without what was signed last a daemon that begins knows nothing of it.
+            if restarts && change == TAKEN_BACK {
+                continue;
+            }
+            let house = House::of(Scene::set(bed).await?)?;
+            let daemon = house.scene.daemon().await?;
+            for round in 0..2 {
+                house.scene.publish(&[event(round)]).await?;
+                house.scene.stored(round + 1).await?;
+                house.scene.counts(0, UNSEALED).await?;
+            }
+            let signed = "select count(*) from audit.checkpoints";
+            let at_rest = house.scene.number(signed).await?;
+            let daemon = if restarts {
+                daemon.stops_cleanly().await?;
+                bed.postgres.sql(&house.scene.name, change).await?;
+                house.scene.daemon().await?
+            } else {
+                bed.postgres.sql(&house.scene.name, change).await?;
+                daemon
+            };
+            house.scene.publish(&[event(9_000)]).await?;
+            daemon.says(PARTED, 1).await?;
+            let now = house.scene.number(signed).await?;
+            ensure!(now <= at_rest, "{change}: {at_rest} checkpoints, and then {now}");
+            let begun =
+                house.scene.asks(&["ledger", "new-epoch", "--reason", "forged", "--yes"])?;
+            ensure!(begun.status == 0 && begun.text().contains("epoch 2 is begun"), "{begun:?}");
+            daemon.says("batches are sealed again", 1).await?;
+            house
+                .scene
+                .counts(
+                    1,
+                    "select count(*) from audit.events e join audit.batches b
+                on e.seq >= b.first_seq and e.seq < b.first_seq + b.events join audit.seals s
+                on s.epoch = 2 and b.position >= s.position_from and b.position < s.position_to",
+                )
+                .await?;
+            daemon.stops_cleanly().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Who may write to the database may write that another tree was begun. Only who has the key can say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_epoch_that_nobody_has_begun_is_not_gone_on_with() -> Result<()> {
+    let house = House::of(Scene::set(Bed::shared().await?).await?)?;
+    let daemon = house.scene.daemon().await?;
+    house.scene.publish(&[event(0)]).await?;
+    house.scene.stored(1).await?;
+    house.scene.counts(0, UNSEALED).await?;
+    let forged = "insert into audit.epochs (epoch, position_from) select 2, max(position_to) from audit.seals";
+    sqlx::query(forged).execute(&mut house.scene.sql().await?).await?;
+    daemon.says(PARTED, 1).await?;
+    ensure!(daemon.said("this key has signed no act that begins it") == 1, "{:#?}", daemon.log());
+    let begun = house.scene.asks(&["ledger", "new-epoch", "--reason", "forged", "--yes"])?;
+    ensure!(begun.text().contains("epoch 3 is begun"), "{begun:?}");
+    daemon.says("batches are sealed again", 1).await?;
+    daemon.stops_cleanly().await
+}

@@ -67,7 +67,7 @@ impl Options {
         let found = match (lost, file) {
             (Some(lost), Some(file)) => format!("{} holds {lost}", file.display()),
             (None, Some(file)) if !kept.is_empty() => format!(
-                "the database has all that the last checkpoint in {} speaks of, so nothing has halted by it",
+                "the database has as many leaves as the last checkpoint in {} speaks of, under its root",
                 file.display()
             ),
             _ => "there is no checkpoint in ledger.checkpoint_file to compare with".to_owned(),

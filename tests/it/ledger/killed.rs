@@ -45,6 +45,7 @@ async fn seal(settings: Settings, over: &AtomicBool) -> Result<usize> {
         match outcome.await {
             Ok(Sealing::Sealed(_)) => sealed += 1,
             Ok(Sealing::Nothing) if last => return Ok(sealed),
+            Ok(Sealing::Lost(lost)) => anyhow::bail!("{lost}"),
             Ok(Sealing::Nothing | Sealing::Busy) => tokio::task::yield_now().await,
             Err(fault) => {
                 ensure!(fault.kind == Kind::Unavailable, "{fault}");
