@@ -28,8 +28,8 @@ Examples:
 
 Erases the body of each event with one of these ids, conflicts included; with --metadata everything else that it says, too: its
 id, type, source, times, exchange, routing key, properties and causes. What stays is that there was an event, under its number, when
-it was received, and its commitments: `verify` goes on to prove the rest of the history, and lists what was erased, by whom and
-why. It cannot be taken back.
+it was received, and its commitments: `verify` goes on to prove the rest of the history, and counts what was erased; by whom and
+why is in audit.acts. It cannot be taken back.
 
 Run it as the schema's owner: the role that records can change nothing. What is erased is out of the table, and still in dead
 tuples until PostgreSQL vacuums them, in WAL, in backups and on standbys until those expire, in the dead-letter queue and in
@@ -99,6 +99,9 @@ impl Options {
         let reason = column_text(&self.reason).into_owned();
         let erasure = Erasure { level, by, reason };
         let mut eraser = Eraser::open(&store).await?;
+        if eraser.wants_key().await? {
+            return Err(settings::keyless().into());
+        }
         let (mut erased, mut left) = (0, missing);
         for event in &doomed {
             let outcome = eraser.erase(event.seq, event.received_at, &erasure).await?;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytesize::ByteSize;
 use tokio::sync::watch;
 
-use super::keys;
+use super::{keys, reading::Misuse};
 use crate::{
     backoff::Backoff,
     broker::{self, Address, Auth, Identity, Login, ManagementAddress, Topology, Trust},
@@ -207,6 +207,15 @@ pub fn with_key(
     let key = config.ledger.key_file.as_deref().map(|path| keys::read(path, environment));
     let ledger = store::Ledger { key: key.transpose()?.map(Arc::new), ..ledger };
     Ok(store::Settings { ledger: Some(ledger), ..settings })
+}
+
+/// Why nothing is done that would have to be signed.
+pub fn keyless() -> Misuse {
+    Misuse(
+        "the ledger is signed, and ledger.key_file is not set here: what is done without the key is nobody's word, and \
+         `verify` would name it ever after. Run it where the key is"
+            .to_owned(),
+    )
 }
 
 /// The name of this machine, as its kernel has it.

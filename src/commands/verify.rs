@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 
 use super::{
     access::{Noted, Purpose},
-    moment::Span,
+    moment::{Span, parse},
     overview::{exact, write_json},
     reading::{Misuse, alone, with_threads},
     settings,
@@ -47,7 +47,7 @@ each verdict means.
 
 Exit status:
    0  all of it is as it was recorded
-   1  something is not: altered, deleted, inserted, moved, backdated, forked or unsealed
+   1  something is not: altered, deleted, inserted, moved, backdated, forked, unsealed or unsigned
    2  the command line is wrong, or a checkpoint or a key cannot be relied on
   69  the database is away, refuses, or its schema is missing or of another version
   70  the command died (a panic): a bug
@@ -65,7 +65,7 @@ pub struct Options {
     #[arg(long, value_name = "KEY|FILE")]
     key: Vec<String>,
     /// Check a proof that `prove` has written, with no database; - for stdin
-    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["checkpoint", "since", "until", "jobs", "memory", "unsealed_after", "limit"])]
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["checkpoint", "since", "until", "jobs", "memory", "unsealed_after", "unsigned_before", "limit"])]
     proof: Option<String>,
     #[command(flatten)]
     span: Span,
@@ -78,6 +78,9 @@ pub struct Options {
     /// How old a batch may be that is in no seal yet
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = humantime::parse_duration)]
     unsealed_after: Duration,
+    /// What was committed before then may be unsigned, such as by a daemon that was started before it had the key; as --since
+    #[arg(long, value_name = "WHEN", value_parser = parse)]
+    unsigned_before: Option<OffsetDateTime>,
     /// Findings that are written; all are counted
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
@@ -134,6 +137,7 @@ impl Options {
             until: span.until.map(micros),
             jobs,
             window: usize::try_from(self.memory.as_u64()).unwrap_or(usize::MAX),
+            unsigned_before: self.unsigned_before.map(micros),
             unsealed_after: self.unsealed_after,
         };
         for words in words {

@@ -1,7 +1,7 @@
 //! Acts: what is done to the history on purpose, on record for the ledger to seal.
 
 use serde::Serialize;
-use sqlx::{Postgres, postgres::PgArguments, query::Query};
+use sqlx::{PgConnection, Postgres, postgres::PgArguments, query::Query};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -44,4 +44,17 @@ impl Act {
             .bind(self.signature.as_deref())
             .bind(self.key_id)
     }
+}
+
+/// Whether acts have to be signed and cannot be: a key is on record, and there is none here.
+pub(super) async fn wants_key(
+    connection: &mut PgConnection,
+    ledger: &Ledger,
+) -> Result<bool, sqlx::Error> {
+    if ledger.key.is_some() {
+        return Ok(false);
+    }
+    sqlx::query_scalar("select exists (select from audit.acts a where a.kind = 'key')")
+        .fetch_one(connection)
+        .await
 }

@@ -7,7 +7,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, Transaction};
 
 use super::{
     ExportLog, Fault, Ledger, SealLog, Settings,
-    acts::Act,
+    acts::{Act, wants_key},
     link::{Link, answered},
 };
 use crate::ledger::Checkpoint;
@@ -188,6 +188,15 @@ impl EpochLog {
     pub async fn lost(&mut self, outside: &[Checkpoint]) -> Result<Option<Lost>, Fault> {
         let Link { connection, patience, .. } = &mut self.link;
         Ok(answered(*patience, lost(connection, outside)).await?)
+    }
+
+    /// Whether what is done here could not be signed, and has to be: a key is on record, and there is none here.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn wants_key(&mut self) -> Result<bool, Fault> {
+        let EpochLog { link: Link { connection, patience, .. }, ledger } = self;
+        Ok(answered(*patience, wants_key(connection, ledger)).await?)
     }
 
     /// Begins one, whose tree has all that is not sealed, and puts on record that and why it was begun. Gives its number.

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{
     Fault, Ledger, Settings,
-    acts::Act,
+    acts::{Act, wants_key},
     link::{Link, answered},
     recorded::{Missing, Place, Recorded},
 };
@@ -81,6 +81,15 @@ impl Eraser {
     pub async fn open(settings: &Settings) -> Result<Eraser, Fault> {
         let link = Link::open(settings, settings.statement_timeout).await?;
         Ok(Eraser { link, ledger: settings.ledger.clone().unwrap_or_default() })
+    }
+
+    /// Whether what is done here could not be signed, and has to be: a key is on record, and there is none here.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn wants_key(&mut self) -> Result<bool, Fault> {
+        let Eraser { link: Link { connection, patience, .. }, ledger } = self;
+        Ok(answered(*patience, wants_key(connection, ledger)).await?)
     }
 
     /// Erases the event that has this number and was received then.

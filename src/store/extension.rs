@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 
 use super::{
     Fault, Ledger, Lost, Seal, SealLog,
+    acts::wants_key,
     link::{Link, answered},
     proofs::hashes,
     seals::signed,
@@ -52,6 +53,15 @@ impl SealLog {
     /// From then on the tree has to go on from this one, also where it was seen on another connection.
     pub fn goes_on_from(&mut self, seen: Option<Seen>) {
         self.seen = seen;
+    }
+
+    /// Whether a key is on record, and there is none here.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn wants_key(&mut self) -> Result<bool, Fault> {
+        let SealLog { link: Link { connection, patience, .. }, ledger, .. } = self;
+        Ok(answered(*patience, wants_key(connection, ledger)).await?)
     }
 
     /// Whether the database's tree goes on from these checkpoints, from what was seen before, and from the last checkpoint in the

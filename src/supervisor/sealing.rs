@@ -38,6 +38,8 @@ pub(super) struct Sealer<'a> {
     compared: bool,
     /// What was said last to be in the way.
     said: Option<String>,
+    /// It was said that there is a key, and none here.
+    missed_key: bool,
 }
 
 /// Why nothing is sealed.
@@ -66,6 +68,7 @@ impl<'a> Sealer<'a> {
             seen: None,
             compared: false,
             said: None,
+            missed_key: false,
         }
     }
 
@@ -184,6 +187,13 @@ impl<'a> Sealer<'a> {
             }
             if let Some(lost) = log.parted(&outside).await? {
                 return Err(Stopped::Parted(lost));
+            }
+            if log.wants_key().await? && !self.missed_key {
+                warn!(
+                    "a key is on record in the ledger, and this daemon has none: `verify` will name UNSIGNED what it records. Set \
+                     ledger.key_file"
+                );
+                self.missed_key = true;
             }
             log.introduce_key().await?;
             if let Some(seal) = log.unsigned().await? {

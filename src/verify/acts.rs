@@ -1,6 +1,6 @@
 //! What is lawfully gone: what acts say of erased events and of partitions that have expired.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -35,6 +35,8 @@ pub(super) struct Lawful {
     pub expired: Vec<Expired>,
     /// The latest end of each of those and all before it.
     ends: Vec<i64>,
+    /// Epochs that were begun.
+    pub epochs: BTreeSet<i64>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +53,11 @@ struct ExpiredDetails {
     from: String,
     to: String,
     events: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct EpochDetails {
+    epoch: i64,
 }
 
 impl Lawful {
@@ -119,6 +126,11 @@ impl Lawful {
                     position: act.position,
                 });
             }
+            "epoch" => {
+                let details: EpochDetails =
+                    serde_json::from_str(&act.details).map_err(|error| unreadable(&error))?;
+                self.epochs.insert(details.epoch);
+            }
             _ => {}
         }
         Ok(())
@@ -151,7 +163,16 @@ mod tests {
 
     fn act(kind: &str, details: &str) -> ActRow {
         let (kind, details) = (kind.to_owned(), details.to_owned());
-        ActRow { id: Uuid::nil(), position: 1, at: 0, kind, details, signature: None, key_id: None }
+        ActRow {
+            id: Uuid::nil(),
+            position: 1,
+            at: 0,
+            kind,
+            details,
+            signature: None,
+            key_id: None,
+            holed: false,
+        }
     }
 
     #[test]

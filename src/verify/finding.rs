@@ -21,11 +21,13 @@ pub enum Verdict {
     Forked,
     /// It was committed and is in no seal.
     Unsealed,
+    /// Nobody has signed it whose key is given, where one of those was in use before.
+    Unsigned,
 }
 
 impl Verdict {
     /// All of them.
-    pub const ALL: [Verdict; 7] = [
+    pub const ALL: [Verdict; 8] = [
         Verdict::Altered,
         Verdict::Deleted,
         Verdict::Inserted,
@@ -33,6 +35,7 @@ impl Verdict {
         Verdict::Backdated,
         Verdict::Forked,
         Verdict::Unsealed,
+        Verdict::Unsigned,
     ];
 
     /// Its name.
@@ -46,6 +49,7 @@ impl Verdict {
             Verdict::Backdated => "BACKDATED",
             Verdict::Forked => "FORKED",
             Verdict::Unsealed => "UNSEALED",
+            Verdict::Unsigned => "UNSIGNED",
         }
     }
 }
@@ -113,6 +117,8 @@ pub enum Subject {
         /// Its number.
         epoch: i32,
     },
+    /// All of the ledger.
+    Ledger,
     /// A partition of `audit.events` that is gone.
     Partition {
         /// Its table.
@@ -148,6 +154,7 @@ impl fmt::Display for Subject {
                 write!(f, "{which} of {size} leaves in epoch {epoch}")
             }
             Subject::Epoch { epoch } => write!(f, "epoch {epoch}"),
+            Subject::Ledger => f.write_str("the ledger"),
             Subject::Partition { name } => write!(f, "partition {name}"),
         }
     }

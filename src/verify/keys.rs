@@ -48,6 +48,12 @@ impl Keys {
         keys
     }
 
+    /// Whether an act of these details puts one of them on record.
+    pub fn introduces(&self, details: &str) -> bool {
+        let key = serde_json::from_str(details).map(|details: KeyDetails| details.key);
+        key.is_ok_and(|key| key.parse().is_ok_and(|key| self.0.contains(&key)))
+    }
+
     /// All of them.
     pub fn all(&self) -> &[VerifierKey] {
         &self.0
@@ -91,6 +97,10 @@ pub(super) struct Pending {
     pub lane: Uuid,
     pub number: i64,
     pub position: i64,
+    /// When it was committed, or anything before it was.
+    pub committed_at: i64,
+    /// Whether it has leaves: where the ledger was off nothing is signed.
+    pub covered: bool,
     pub data: Vec<u8>,
     pub signature: Option<Vec<u8>>,
     pub key_id: Option<i64>,
@@ -100,8 +110,8 @@ pub(super) struct Pending {
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub rightly: u64,
-    pub not: u64,
-    pub by_others: u64,
+    pub not: Vec<Pending>,
+    pub by_others: Vec<Pending>,
     /// Those that do not fit, and why.
     pub wrongly: Vec<(Pending, String)>,
 }
@@ -114,8 +124,8 @@ impl Checked {
             match keys.check(&pending.data, pending.signature.as_deref(), pending.key_id) {
                 Signed::Unchecked => {}
                 Signed::Rightly => checked.rightly += 1,
-                Signed::Not => checked.not += 1,
-                Signed::ByOthers => checked.by_others += 1,
+                Signed::Not => checked.not.push(pending),
+                Signed::ByOthers => checked.by_others.push(pending),
                 Signed::Wrongly(why) => checked.wrongly.push((pending, why)),
             }
         }

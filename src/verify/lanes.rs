@@ -213,6 +213,9 @@ impl Lanes {
 /// What of a header's columns cannot be, whatever it was.
 fn misshapen(batch: &BatchRow) -> Option<String> {
     let hash = size_of::<Hash>();
+    if batch.holed {
+        return Some("a column of it is null that never is".to_owned());
+    }
     if batch.previous.is_some() != batch.leaves.is_some() {
         return Some("one of previous and leaves is null, and the other is not".to_owned());
     }

@@ -1,6 +1,8 @@
 //! Seals: each appends to the tree what stands at its positions, and nothing else.
 
 mod diagnosis;
+mod signed;
+mod unsealed;
 
 use std::sync::Arc;
 
@@ -10,18 +12,20 @@ use super::{
     acts::Lawful,
     finding::{
         Findings, Subject,
-        Verdict::{Altered, Deleted, Inserted, Unsealed},
+        Verdict::{Altered, Deleted, Inserted},
     },
     given::Roots,
-    header::{act_data, batch_leaf, header_data, header_hash},
-    keys::{Checked, Keys, Pending, Signed},
+    header::batch_leaf,
+    keys::Keys,
     lanes::Lanes,
     tree::{Full, Tree},
 };
 use crate::{
-    ledger::{Hash, leaf_hash},
-    store::{ActRow, BatchRow, EpochRow, LedgerEntry, SealRow},
+    ledger::Hash,
+    store::{EpochRow, LedgerEntry, SealRow},
 };
+use signed::Signatures;
+pub(super) use unsealed::Due;
 
 /// Leaves of a seal that are kept to find out what is wrong with it.
 const KEPT_LEAVES: usize = 400_000;
@@ -80,6 +84,8 @@ pub struct Counts {
     pub signed_by_others: u64,
     /// Batches and acts that were committed only just now, and are not sealed yet.
     pub fresh: u64,
+    /// Acts that nobody has signed whose key is given.
+    pub unsigned_acts: u64,
 }
 
 /// The tree as it grows, and what is found on the way.
@@ -91,7 +97,7 @@ pub(super) struct Seals {
     pub counts: Counts,
     pub roots: Roots,
     keys: Arc<Keys>,
-    pending: Vec<Pending>,
+    signatures: Signatures,
     tree: Tree,
     /// The tree before the seal at hand.
     before: Tree,
@@ -108,7 +114,7 @@ pub(super) struct Seals {
 
 impl Seals {
     /// Nothing yet.
-    pub fn new(keys: Keys, lanes: Lanes) -> Seals {
+    pub fn new(keys: Keys, lanes: Lanes, unsigned_before: i64) -> Seals {
         Seals {
             findings: Findings::default(),
             lanes,
@@ -116,7 +122,7 @@ impl Seals {
             counts: Counts::default(),
             roots: Roots::default(),
             keys: Arc::new(keys),
-            pending: Vec::new(),
+            signatures: Signatures::new(unsigned_before),
             tree: Tree::default(),
             before: Tree::default(),
             items: Vec::new(),
@@ -176,72 +182,6 @@ impl Seals {
                 self.found.1 += 1;
             }
         }
-    }
-
-    /// What was committed and is in no seal: wrong if it was before `due`.
-    pub fn leave(&mut self, entry: &LedgerEntry, due: i64) {
-        let (subject, at) = match entry {
-            LedgerEntry::Batch(batch) => {
-                self.header(batch);
-                let subject = Subject::Batch { lane: batch.lane, number: batch.number };
-                (subject, batch.leaves.as_ref().map_or(i64::MAX, |_| batch.committed_at))
-            }
-            LedgerEntry::Act(act) => {
-                self.act(act);
-                (Subject::Act { id: act.id }, act.at)
-            }
-        };
-        if at <= due {
-            self.findings.add(Unsealed, subject, "it was committed and is in no seal");
-        } else {
-            self.counts.fresh += 1;
-        }
-    }
-
-    fn header(&mut self, batch: &BatchRow) -> Hash {
-        self.counts.batches += 1;
-        let data = header_data(batch);
-        let hash = header_hash(&data);
-        self.lanes.next(batch, hash, &mut self.findings);
-        self.pending.push(Pending {
-            lane: batch.lane,
-            number: batch.number,
-            position: batch.position,
-            data,
-            signature: batch.signature.clone(),
-            key_id: batch.key_id,
-        });
-        hash
-    }
-
-    /// The signatures that are to be looked at, if there are so many.
-    pub fn pending(&mut self, least: usize) -> Option<Vec<Pending>> {
-        (self.pending.len() >= least.max(1)).then(|| std::mem::take(&mut self.pending))
-    }
-
-    /// What came of them.
-    pub fn checked(&mut self, checked: Checked) {
-        self.counts.signed += checked.rightly;
-        self.counts.unsigned += checked.not;
-        self.counts.signed_by_others += checked.by_others;
-        for (Pending { lane, number, position, .. }, why) in checked.wrongly {
-            self.lanes.altered_at(position);
-            self.findings.add(Altered, Subject::Batch { lane, number }, why);
-        }
-    }
-
-    fn act(&mut self, act: &ActRow) -> Hash {
-        self.counts.acts += 1;
-        let data = act_data(act);
-        let wrong = match self.keys.check(&data, act.signature.as_deref(), act.key_id) {
-            Signed::Wrongly(why) => Err(why),
-            _ => self.lawful.note(act),
-        };
-        if let Err(why) = wrong {
-            self.lanes.altered_at(act.position);
-            self.findings.add(Altered, Subject::Act { id: act.id }, why);
-        }
-        leaf_hash(&data)
     }
 
     fn item(&mut self, what: What, position: i64) {
@@ -305,9 +245,9 @@ impl Seals {
     /// Its number and its positions follow on those of the seal before it.
     fn follows_on(&mut self, seal: &SealRow) {
         let subject = Subject::Seal { epoch: seal.epoch, number: seal.number };
-        let before = self.last.as_ref().map_or(0, |last| last.number);
-        if seal.number != before + 1 {
-            let why = format!("seal {} of its epoch is missing before it", before + 1);
+        let due = self.last.as_ref().map_or(0, |last| last.number).saturating_add(1);
+        if seal.number != due {
+            let why = format!("seal {due} of its epoch is missing before it");
             self.findings.add(Deleted, subject.clone(), why);
         }
         let from = self.last.as_ref().map_or(self.sealed_to, |last| last.position_to);

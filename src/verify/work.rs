@@ -36,6 +36,8 @@ pub struct Request {
     /// Bytes of batches that may be open at a time in each of them. Where more would be needed, as rows stand in another order than
     /// they were committed in, the server sorts them.
     pub window: usize,
+    /// What was committed before then may be unsigned also where a given key was in use, in microseconds since 1970.
+    pub unsigned_before: Option<i64>,
     /// How old a batch may be that is in no seal.
     pub unsealed_after: Duration,
 }

@@ -1,5 +1,6 @@
 //! `bloodbank-audit verify`: what was recorded is told from what somebody made of it.
 
+mod evaded;
 mod events;
 mod headers;
 mod lawful;
@@ -23,6 +24,7 @@ struct History {
     /// Two checkpoints, an early one and the last one.
     checkpoints: [String; 2],
     key: String,
+    key_file: String,
     _folder: tempfile::TempDir,
 }
 
@@ -118,7 +120,7 @@ impl History {
         let closed = format!("alter database {template} allow_connections false");
         bed.postgres.sql("postgres", &closed).await?;
         let checkpoints = kept.try_into().ok().context("two checkpoints")?;
-        Ok(History { scene, checkpoints, key, _folder: folder })
+        Ok(History { scene, checkpoints, key, key_file: file, _folder: folder })
     }
 
     /// Verifies a database with both checkpoints and the key.

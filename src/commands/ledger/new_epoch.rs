@@ -63,6 +63,9 @@ impl Options {
         };
         let checkpoints: Vec<_> = kept.iter().map(|(checkpoint, _)| checkpoint.clone()).collect();
         let mut log = EpochLog::open(&store).await?;
+        if log.wants_key().await? {
+            return Err(settings::keyless().into());
+        }
         let lost = log.lost(&checkpoints).await?;
         let found = match (lost, file) {
             (Some(lost), Some(file)) => format!("{} holds {lost}", file.display()),

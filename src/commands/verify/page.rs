@@ -157,6 +157,7 @@ impl<'a> Page<'a> {
             (counts.fresh, "batch(es) and act(s) not sealed yet"),
             (if keyed { counts.unsigned } else { 0 }, "header(s) that nobody has signed"),
             (counts.signed_by_others, "header(s) signed by a key that is not given"),
+            (counts.unsigned_acts, "act(s) that no given key has signed"),
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
             writeln!(out, "         {} {what}", number(count))?;
@@ -201,6 +202,7 @@ impl Serialize for Page<'_> {
             "headers_signed": counts.signed,
             "headers_unsigned": counts.unsigned,
             "headers_signed_by_others": counts.signed_by_others,
+            "acts_unsigned": counts.unsigned_acts,
             "not_sealed_yet": counts.fresh,
             "events": events.checked,
             "events_erased": events.erased,
@@ -240,6 +242,7 @@ fn listed(finding: &Finding) -> Value {
             json!({"kind": "checkpoint", "epoch": epoch, "size": size, "which": which})
         }
         Subject::Epoch { epoch } => json!({"kind": "epoch", "epoch": epoch}),
+        Subject::Ledger => json!({"kind": "ledger"}),
         Subject::Partition { name } => json!({"kind": "partition", "partition": name}),
     };
     let mut listed = json!({"verdict": finding.verdict.name(), "why": finding.why});

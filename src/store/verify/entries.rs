@@ -1,7 +1,7 @@
 //! What goes into the tree: batches and acts in order of their positions.
 
 use futures_util::{Stream, TryStreamExt as _};
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::{Decode, Postgres, Row as _, Type, postgres::PgRow};
 use uuid::Uuid;
 
 use super::{
@@ -31,6 +31,8 @@ pub struct BatchRow {
     pub leaves: Option<Vec<u8>>,
     pub signature: Option<Vec<u8>>,
     pub key_id: Option<i64>,
+    /// A column is null that never is; it counts as nothing, or as zero.
+    pub holed: bool,
 }
 
 /// A row of `audit.acts`. Its time is in microseconds since 1970.
@@ -45,6 +47,8 @@ pub struct ActRow {
     pub details: String,
     pub signature: Option<Vec<u8>>,
     pub key_id: Option<i64>,
+    /// A column is null that never is; it counts as nothing, or as zero.
+    pub holed: bool,
 }
 
 /// What the tree has a leaf of.
@@ -73,8 +77,24 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub async fn key_acts(&mut self) -> Result<Vec<(String,)>, ReadError> {
-        let query = "select a.details::text from audit.acts a where a.kind = 'key' order by a.position, a.id";
+        let query = "select a.details::text from audit.acts a where a.kind = 'key' and a.details is not null order by a.position, a.id";
         sqlx::query_as(query).fetch_all(&mut self.connection).await.map_err(failed)
+    }
+
+    /// Batches that have leaves, and acts, where no tree can have them: before this position, from which on all is in one, or at none.
+    /// Of a batch its lane and its number, of an act its id.
+    pub fn astray(
+        &mut self,
+        from: i64,
+    ) -> impl Stream<Item = Result<(Uuid, Option<i64>), ReadError>> + Unpin {
+        let query = sqlx::query_as(
+            "select coalesce(b.lane, '00000000-0000-0000-0000-000000000000'), coalesce(b.number, 0)
+               from audit.batches b where b.position < $1 and b.leaves is not null or b.position is null
+             union all
+             select coalesce(a.id, '00000000-0000-0000-0000-000000000000'), null
+               from audit.acts a where a.position < $1 or a.position is null",
+        );
+        query.bind(from).fetch(&mut self.connection).map_err(failed)
     }
 
     /// All batches and acts from this position on, in the order in which a seal takes them on.
@@ -97,36 +117,57 @@ impl View {
 }
 
 fn entry(row: &PgRow) -> Result<Entry, sqlx::Error> {
-    let Some(number) = row.try_get("number")? else {
-        return Ok(Entry::Act(ActRow {
-            id: row.try_get("id")?,
+    let mut columns = Columns { row, holed: false };
+    let entry = match row.try_get("place")? {
+        0 => Entry::Act(ActRow {
+            id: columns.get("id")?,
             position: row.try_get("position")?,
-            at: row.try_get::<Micros, _>("at")?.0,
-            kind: row.try_get("kind")?,
-            details: row.try_get("details")?,
+            at: columns.get::<Micros>("at")?.0,
+            kind: columns.get("kind")?,
+            details: columns.get("details")?,
             signature: row.try_get("signature")?,
             key_id: row.try_get("key_id")?,
-        }));
+            holed: columns.holed,
+        }),
+        _ => Entry::Batch(Box::new(BatchRow {
+            lane: columns.get("id")?,
+            number: columns.get("number")?,
+            position: row.try_get("position")?,
+            committed_at: columns.get::<Micros>("at")?.0,
+            first_seq: row.try_get("first_seq")?,
+            events: columns.get("events")?,
+            conflicts: columns.get("conflicts")?,
+            duplicates: columns.get("duplicates")?,
+            rejections: columns.get("rejections")?,
+            replays: columns.get("replays")?,
+            body_bytes: columns.get("body_bytes")?,
+            received_from: time(row, "received_from")?,
+            received_to: time(row, "received_to")?,
+            previous: row.try_get("previous")?,
+            leaves: row.try_get("leaves")?,
+            signature: row.try_get("signature")?,
+            key_id: row.try_get("key_id")?,
+            holed: columns.holed,
+        })),
     };
-    Ok(Entry::Batch(Box::new(BatchRow {
-        lane: row.try_get("id")?,
-        number,
-        position: row.try_get("position")?,
-        committed_at: row.try_get::<Micros, _>("at")?.0,
-        first_seq: row.try_get("first_seq")?,
-        events: row.try_get("events")?,
-        conflicts: row.try_get("conflicts")?,
-        duplicates: row.try_get("duplicates")?,
-        rejections: row.try_get("rejections")?,
-        replays: row.try_get("replays")?,
-        body_bytes: row.try_get("body_bytes")?,
-        received_from: time(row, "received_from")?,
-        received_to: time(row, "received_to")?,
-        previous: row.try_get("previous")?,
-        leaves: row.try_get("leaves")?,
-        signature: row.try_get("signature")?,
-        key_id: row.try_get("key_id")?,
-    })))
+    Ok(entry)
+}
+
+/// Columns that are never null, unless somebody has taken away what keeps them from that.
+struct Columns<'r> {
+    row: &'r PgRow,
+    holed: bool,
+}
+
+impl<'r> Columns<'r> {
+    fn get<T>(&mut self, name: &str) -> Result<T, sqlx::Error>
+    where
+        T: Decode<'r, Postgres> + Type<Postgres> + Default,
+    {
+        let value: Option<T> = self.row.try_get(name)?;
+        self.holed |= value.is_none();
+        Ok(value.unwrap_or_default())
+    }
 }
 
 pub(super) fn time(row: &PgRow, column: &str) -> Result<Option<i64>, sqlx::Error> {

@@ -2,7 +2,6 @@
 
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{FromRow, Row as _, postgres::PgRow};
-use uuid::Uuid;
 
 use super::{
     entries::time,
@@ -17,7 +16,8 @@ const UNDEFINED_TABLE: &str = "42P01";
 /// A macro, so that each statement is one constant text.
 macro_rules! batches {
     () => {
-        "select b.lane, b.number, b.position, coalesce(b.first_seq, -9223372036854775808) as first_seq, b.events, b.received_from, b.received_to, b.leaves, b.salts
+        "select coalesce(b.position, -9223372036854775808) as position, coalesce(b.first_seq, -9223372036854775808) as first_seq,
+                coalesce(b.events, 0) as events, b.received_from, b.received_to, b.leaves, b.salts
            from audit.batches b
           where (b.events > 0 or length(b.leaves) > 0)
             and (b.received_from <= b.received_to and b.received_to >= $1 and b.received_from < $2) is not false
@@ -53,8 +53,6 @@ pub enum RowOrder {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns, as the database describes them")]
 pub struct EventBatch {
-    pub lane: Uuid,
-    pub number: i64,
     pub position: i64,
     pub first_seq: i64,
     pub events: i32,
@@ -174,8 +172,6 @@ impl View {
 
 fn batch(row: &PgRow) -> Result<EventBatch, sqlx::Error> {
     Ok(EventBatch {
-        lane: row.try_get("lane")?,
-        number: row.try_get("number")?,
         position: row.try_get("position")?,
         first_seq: row.try_get("first_seq")?,
         events: row.try_get("events")?,

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 const YEAR_2000: i64 = 946_684_800_000_000;
 
 /// A `timestamptz` in microseconds since 1970. The ends of the range are infinity.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Micros(pub i64);
 
 /// A time as PostgreSQL writes it, in microseconds since 1970.

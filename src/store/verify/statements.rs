@@ -61,7 +61,8 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub async fn epochs(&mut self) -> Result<Vec<EpochRow>, ReadError> {
-        let query = "select e.epoch, e.position_from from audit.epochs e order by e.epoch";
+        let query = "select e.epoch, coalesce(e.position_from, -9223372036854775808) as position_from from audit.epochs e
+                      where e.epoch is not null order by e.epoch";
         sqlx::query_as(query).fetch_all(&mut self.connection).await.map_err(failed)
     }
 
@@ -70,7 +71,8 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub async fn lanes_before(&mut self, position: i64) -> Result<Vec<(Uuid, i64)>, ReadError> {
-        let query = "select b.lane, max(b.number) from audit.batches b where b.position < $1 group by b.lane";
+        let query = "select b.lane, max(b.number) from audit.batches b
+                      where b.position < $1 and b.lane is not null and b.number is not null group by b.lane";
         let query = sqlx::query_as(query).bind(position);
         query.fetch_all(&mut self.connection).await.map_err(failed)
     }
@@ -81,7 +83,7 @@ impl View {
     /// They cannot be counted.
     pub async fn amount(&mut self) -> Result<(i64, i64), ReadError> {
         let query = "select (select coalesce(sum(b.events), 0)::int8 from audit.batches b),
-                            (select coalesce(sum(s.size), 0)::int8
+                            (select least(coalesce(sum(s.size), 0), 9223372036854775807)::int8
                                from (select max(s.tree_size) as size from audit.seals s group by s.epoch) s)";
         sqlx::query_as(query).fetch_one(&mut self.connection).await.map_err(failed)
     }
@@ -94,7 +96,8 @@ impl View {
         let query = sqlx::query_as(
             "select s.epoch, count(*)
                from (select epoch from audit.seals union all select epoch from audit.nodes union all select epoch from audit.checkpoints) s
-              where not exists (select from audit.epochs e where e.epoch = s.epoch) group by s.epoch order by s.epoch",
+              where s.epoch is not null and not exists (select from audit.epochs e where e.epoch = s.epoch)
+              group by s.epoch order by s.epoch",
         );
         query.fetch_all(&mut self.connection).await.map_err(failed)
     }
@@ -104,17 +107,20 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub async fn expired_spans(&mut self) -> Result<Vec<(String, i64, i64)>, ReadError> {
-        let query = "select e.name, e.from_at, e.to_at from audit.expired_partitions e";
+        let query = "select e.name, e.from_at, e.to_at from audit.expired_partitions e
+                      where e.name is not null and e.from_at is not null and e.to_at is not null";
         let spans: Vec<(String, Micros, Micros)> =
             sqlx::query_as(query).fetch_all(&mut self.connection).await.map_err(failed)?;
         Ok(spans.into_iter().map(|(name, from, to)| (name, from.0, to.0)).collect())
     }
 
-    /// The seals of an epoch in their order.
+    /// The seals of an epoch in their order. Here and below what is null, and never is, is another value than any that it could be.
     pub fn seals(&mut self, epoch: i32) -> impl Stream<Item = Result<SealRow, ReadError>> + Unpin {
         let query = sqlx::query(
-            "select s.epoch, s.number, s.tree_from, s.tree_size, s.position_from, s.position_to, s.acts, s.batches, s.root,
-                    s.edge
+            "select s.epoch, coalesce(s.number, -1) as number, coalesce(s.tree_from, -1) as tree_from,
+                    coalesce(s.tree_size, -1) as tree_size, coalesce(s.position_from, -1) as position_from,
+                    coalesce(s.position_to, -1) as position_to, coalesce(s.acts, -1) as acts, coalesce(s.batches, -1) as batches,
+                    coalesce(s.root, '') as root, coalesce(s.edge, '') as edge
                from audit.seals s where s.epoch = $1 order by s.number",
         );
         let rows = query.bind(epoch).fetch(&mut self.connection);
@@ -124,8 +130,9 @@ impl View {
     /// The nodes of an epoch, in the order in which a growing tree fills them.
     pub fn nodes(&mut self, epoch: i32) -> impl Stream<Item = Result<NodeRow, ReadError>> + Unpin {
         let query = sqlx::query(
-            "select n.epoch, n.level, n.index, n.hash from audit.nodes n where n.epoch = $1
-              order by (n.index::numeric + 1) * 256::numeric ^ n.level, n.level",
+            "select n.epoch, coalesce(n.level, -1::int2) as level, coalesce(n.index, -1) as index, coalesce(n.hash, '') as hash
+               from audit.nodes n where n.epoch = $1
+              order by (coalesce(n.index, -1)::numeric + 1) * 256::numeric ^ coalesce(n.level, -1), coalesce(n.level, -1)",
         );
         let rows = query.bind(epoch).fetch(&mut self.connection);
         rows.and_then(|row| std::future::ready(node(&row))).map_err(failed)
@@ -137,8 +144,8 @@ impl View {
         epoch: i32,
     ) -> impl Stream<Item = Result<StatedCheckpoint, ReadError>> + Unpin {
         let query = sqlx::query_as(
-            "select c.epoch, c.tree_size, c.key_id, c.note from audit.checkpoints c where c.epoch = $1
-              order by c.tree_size, c.key_id",
+            "select c.epoch, coalesce(c.tree_size, -1) as tree_size, coalesce(c.key_id, -1) as key_id, coalesce(c.note, '') as note
+               from audit.checkpoints c where c.epoch = $1 order by 2, 3",
         );
         query.bind(epoch).fetch(&mut self.connection).map_err(failed)
     }

@@ -99,6 +99,7 @@ impl Seals {
 
     /// Says of what was found on the way what it means, when all of it is known.
     pub fn conclude(&mut self) {
+        self.resolve_signatures();
         self.resolve_links();
         self.resolve_gaps();
         for bad in std::mem::take(&mut self.bad) {
@@ -109,7 +110,7 @@ impl Seals {
                 let why = format!(
                     "{batches} batch(es) and {acts} act(s) of it are gone, from positions {} to {}; batches: the last of a lane",
                     positions.start,
-                    positions.end - 1
+                    positions.end.saturating_sub(1)
                 );
                 self.findings.add(Deleted, subject, why);
             } else if bad.explained || self.lanes.any_altered(positions.clone()) {

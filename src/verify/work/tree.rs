@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use super::{CheckError, Meter, Report, Request, TreeState};
 use crate::{
-    store::{EpochRow, LedgerEntry, NodeRow, ReadError, SealRow, Snapshot, StatedCheckpoint},
+    store::{EpochRow, LedgerEntry, NodeRow, ReadError, SealRow, Snapshot, StatedCheckpoint, View},
     verify::{
         acts::Lawful,
         checkpoints,
@@ -19,7 +19,7 @@ use crate::{
         given::{self, Roots},
         keys::{Checked, Keys},
         lanes::Lanes,
-        seals::Seals,
+        seals::{Due, Seals},
         tree::Full,
     },
 };
@@ -61,7 +61,7 @@ pub(super) async fn check(
     let lanes = Lanes::after(view.lanes_before(from).await?);
     let expired = view.expired_spans().await?;
     let strange = view.unknown_epochs().await?;
-    let mut seals = Seals::new(keys, lanes);
+    let mut seals = Seals::new(keys, lanes, request.unsigned_before.unwrap_or(i64::MIN));
     let numbers: Vec<i32> = epochs.iter().map(|epoch| epoch.epoch).collect();
     given::without_epoch(&request.given, &numbers, &mut seals.findings);
 
@@ -72,7 +72,8 @@ pub(super) async fn check(
         seals.findings.add(Verdict::Inserted, Subject::Epoch { epoch }, why);
     }
     let unsealed_after = i64::try_from(request.unsealed_after.as_micros()).unwrap_or(i64::MAX);
-    let due = snapshot.now().saturating_sub(unsealed_after);
+    let due = Due::at(snapshot.now(), unsealed_after);
+    astray(&mut view, from, &mut seals).await?;
     let mut entries = ahead(view.entries(from));
     let (mut seal_view, mut node_view, mut note_view) =
         (snapshot.view().await?, snapshot.view().await?, snapshot.view().await?);
@@ -108,10 +109,30 @@ pub(super) async fn check(
         trees.push(TreeState { epoch: epoch.epoch, seals: count, size, root, agreed });
     }
     signatures.finish(&mut seals).await?;
+    for epoch in epochs.iter().skip(1) {
+        if !seals.lawful.epochs.contains(&i64::from(epoch.epoch)) {
+            let subject = Subject::Epoch { epoch: epoch.epoch };
+            seals.findings.add(Verdict::Inserted, subject, "no act says who has begun it");
+        }
+    }
     seals.conclude();
     let Seals { findings, counts, mut lawful, .. } = seals;
     lawful.keep_dropped(&expired);
     Ok((Report { findings, counts, trees, ..Report::default() }, lawful))
+}
+
+/// Names what has leaves, or allows something, and is in no tree, whatever the trees are.
+async fn astray(view: &mut View, from: i64, seals: &mut Seals) -> Result<(), ReadError> {
+    let mut astray = view.astray(from);
+    while let Some((id, number)) = astray.try_next().await? {
+        let subject = match number {
+            Some(number) => Subject::Batch { lane: id, number },
+            None => Subject::Act { id },
+        };
+        let why = "it stands where no tree can have it: before the first one begins, or nowhere";
+        seals.findings.add(Verdict::Inserted, subject, why);
+    }
+    Ok(())
 }
 
 /// Gives a seal what it takes on: what stands before its end. Where that is not where the next one begins, the number of its

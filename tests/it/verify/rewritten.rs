@@ -27,8 +27,8 @@ async fn a_history_that_was_made_anew_is_forked() -> Result<()> {
     assert_eq!(alone.json()?["clean"], true);
     let answer = history.verifies(&copy, &[])?;
     let said: serde_json::Value = serde_json::from_str(answer.text())?;
-    ensure!(answer.status == 1 && verdicts_of(&said)? == ["FORKED"], "{answer:?}");
-    ensure!(said["verdicts"]["FORKED"] == 2, "{said:#}");
+    ensure!(answer.status == 1 && verdicts_of(&said)? == ["FORKED", "UNSIGNED"], "{answer:?}");
+    ensure!(said["verdicts"]["FORKED"] == 2 && said["findings"][2]["kind"] == "ledger", "{said:#}");
     Ok(())
 }
 
