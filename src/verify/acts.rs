@@ -1,6 +1,6 @@
 //! What is lawfully gone: what acts say of erased events and of partitions that have expired.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -35,8 +35,8 @@ pub(super) struct Lawful {
     pub expired: Vec<Expired>,
     /// The latest end of each of those and all before it.
     ends: Vec<i64>,
-    /// Epochs that were begun.
-    pub epochs: BTreeSet<i64>,
+    /// Epochs that were begun, and when, in microseconds since 1970.
+    pub epochs: BTreeMap<i64, i64>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +129,7 @@ impl Lawful {
             "epoch" => {
                 let details: EpochDetails =
                     serde_json::from_str(&act.details).map_err(|error| unreadable(&error))?;
-                self.epochs.insert(details.epoch);
+                self.epochs.insert(details.epoch, act.at);
             }
             _ => {}
         }

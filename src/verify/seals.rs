@@ -84,6 +84,8 @@ pub struct Counts {
     pub signed_by_others: u64,
     /// Batches and acts that were committed only just now, and are not sealed yet.
     pub fresh: u64,
+    /// Batches that were lost before an epoch was begun: ones of the same lane are there.
+    pub lost: u64,
     /// Acts that nobody has signed whose key is given.
     pub unsigned_acts: u64,
 }
@@ -110,6 +112,8 @@ pub(super) struct Seals {
     trials: usize,
     last: Option<SealRow>,
     sealed_to: i64,
+    /// Epochs from the second on, and where they begin.
+    begun: Vec<(i32, i64)>,
 }
 
 impl Seals {
@@ -133,6 +137,7 @@ impl Seals {
             trials: TRIED_LEAVES,
             last: None,
             sealed_to: i64::MIN,
+            begun: Vec::new(),
         }
     }
 
@@ -142,6 +147,9 @@ impl Seals {
         self.before = Tree::default();
         self.roots = roots;
         self.last = None;
+        if self.sealed_to > i64::MIN {
+            self.begun.push((epoch.epoch, epoch.position_from));
+        }
         self.sealed_to = self.sealed_to.max(epoch.position_from);
         if self.roots.wants(0) {
             self.roots.is(0, self.tree.root());

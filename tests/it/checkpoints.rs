@@ -29,7 +29,7 @@ use crate::{
 /// A scene whose daemons sign, and what they write to.
 pub struct House {
     pub scene: Scene,
-    key: VerifierKey,
+    pub key: VerifierKey,
     folder: tempfile::TempDir,
 }
 

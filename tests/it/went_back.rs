@@ -1,11 +1,13 @@
 //! A database that went back in time: it is noticed, nothing is sealed, and everything is recorded until somebody decides.
 
 use std::{
+    fs,
     path::Path,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use bloodbank_audit::ledger::Note;
 use serde_json::Value;
 use testbed::{Postgres, PostgresOptions};
 
@@ -57,6 +59,18 @@ async fn halts_and_goes_on(house: &House, daemon: &Daemon, stored: usize) -> Res
     let note = details["outside"].as_str().context("no note from outside")?;
     ensure!(note.starts_with(&before.text()), "{details}");
     ensure!(details["inside"].as_str().is_some_and(|inside| inside != note), "{details}");
+    is_clean(house)
+}
+
+/// Expects that `verify` finds nothing, with the key and the last checkpoint in the file.
+fn is_clean(house: &House) -> Result<()> {
+    let last = house.file().with_extension("last");
+    let file = fs::read_to_string(house.file())?;
+    let notes = Note::series(&file).into_iter().flatten();
+    fs::write(&last, notes.last().context("no checkpoint")?.to_string())?;
+    let (last, key) = (last.display().to_string(), house.key.to_string());
+    let answer = house.scene.asks(&["verify", "--checkpoint", &last, "--key", &key, "--json"])?;
+    ensure!(answer.status == 0 && answer.stderr.is_empty(), "{answer:?}");
     Ok(())
 }
 

@@ -157,6 +157,7 @@ impl<'a> Page<'a> {
             (counts.fresh, "batch(es) and act(s) not sealed yet"),
             (if keyed { counts.unsigned } else { 0 }, "header(s) that nobody has signed"),
             (counts.signed_by_others, "header(s) signed by a key that is not given"),
+            (counts.lost, "batch(es) lost before a new epoch was begun"),
             (counts.unsigned_acts, "act(s) that no given key has signed"),
         ];
         for (count, what) in lines.into_iter().filter(|(count, _)| *count > 0) {
@@ -203,6 +204,7 @@ impl Serialize for Page<'_> {
             "headers_unsigned": counts.unsigned,
             "headers_signed_by_others": counts.signed_by_others,
             "acts_unsigned": counts.unsigned_acts,
+            "batches_lost": counts.lost,
             "not_sealed_yet": counts.fresh,
             "events": events.checked,
             "events_erased": events.erased,

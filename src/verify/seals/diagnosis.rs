@@ -1,5 +1,9 @@
 //! What it is that makes a seal's root another.
 
+use std::ops::Range;
+
+use uuid::Uuid;
+
 use super::{Bad, KEPT_LEAVES, Seals, What};
 use crate::{
     ledger::Hash,
@@ -186,6 +190,20 @@ impl Seals {
         }
     }
 
+    /// Whether batches that are missing between these positions may have been lost before an epoch was begun there: what was in hand
+    /// when the database went back in time is tried again under the number that it had, in the lane that it was for.
+    fn is_lost(&self, lane: Uuid, between: Range<i64>) -> bool {
+        let opened = lane.get_timestamp().map(|at| at.to_unix());
+        let opened =
+            opened.and_then(|(seconds, _)| i64::try_from(seconds).ok()?.checked_mul(1_000_000));
+        self.begun.iter().any(|(epoch, begin)| {
+            let began = self.lawful.epochs.get(&i64::from(*epoch));
+            between.start < *begin
+                && *begin <= between.end
+                && opened.zip(began).is_some_and(|(opened, began)| opened <= *began)
+        })
+    }
+
     /// Of numbers that are missing in a lane, whether their batches are gone.
     fn resolve_gaps(&mut self) {
         for gap in std::mem::take(&mut self.lanes.gaps) {
@@ -208,6 +226,11 @@ impl Seals {
             for bad in self.bad.iter_mut().filter(|bad| within(bad) && bad.short > 0) {
                 let taken = bad.short.min(left);
                 (bad.short, bad.explained, left) = (bad.short - taken, true, left - taken);
+            }
+            let whole = !self.bad.iter().any(|bad| bad.positions.contains(&before));
+            if whole && left == missing && self.is_lost(lane, after..before) {
+                self.counts.lost += missing.unsigned_abs();
+                continue;
             }
             let (verdict, number, why) = if left < missing || before >= self.sealed_to {
                 let why = match missing {

@@ -110,7 +110,7 @@ pub(super) async fn check(
     }
     signatures.finish(&mut seals).await?;
     for epoch in epochs.iter().skip(1) {
-        if !seals.lawful.epochs.contains(&i64::from(epoch.epoch)) {
+        if !seals.lawful.epochs.contains_key(&i64::from(epoch.epoch)) {
             let subject = Subject::Epoch { epoch: epoch.epoch };
             seals.findings.add(Verdict::Inserted, subject, "no act says who has begun it");
         }
