@@ -195,7 +195,7 @@ fn verdicts_of(said: &Value) -> Result<Vec<&str>> {
     Ok(verdicts)
 }
 
-/// Events of the history, but for odd ones: `VERIFY_EVENTS`, or 400.
+/// Events of the history, but for odd ones: `VERIFY_EVENTS`, as `cargo xtask tamper` sets it, or 400.
 fn of_the_history() -> usize {
     let said = std::env::var("VERIFY_EVENTS").ok();
     said.and_then(|events| events.parse().ok()).unwrap_or(400)

@@ -1,5 +1,5 @@
-//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `bench`,
-//! `memory`, `package`.
+//! The project's chores, one word each: `cargo xtask up`, `test`, `lint`, `soak`, `tamper`,
+//! `bench`, `memory`, `package`.
 
 mod bench;
 mod cargo;
@@ -16,6 +16,7 @@ mod samples;
 mod screen;
 mod soak;
 mod stage;
+mod tamper;
 mod test;
 mod up;
 mod worker;
@@ -39,6 +40,8 @@ enum Word {
     Up(up::Options),
     /// Break everything again and again under random traffic, then draw the balance
     Soak(soak::Options),
+    /// Change a recorded history of 100,000 events in every way, and see that each is told
+    Tamper(tamper::Options),
     /// Measure rate, latency, memory and size, beside what else could do the work
     Bench(bench::Options),
     /// Show that the daemon's memory stays in its bounds: 8 GB of large bodies, a million small ones
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().word {
         Word::Up(options) => options.run(),
         Word::Soak(options) => options.run(),
+        Word::Tamper(options) => options.run(),
         Word::Bench(options) => options.run(),
         Word::Memory(options) => options.run(),
         Word::Package(options) => options.run(),
