@@ -78,11 +78,12 @@ impl View {
     /// # Errors
     /// They cannot be read.
     pub async fn partition_tables(&mut self) -> Result<Vec<PartitionTable>, ReadError> {
-        // A name can only be put into the text of a statement, and the server knows best how it is written.
+        // A name can only be put into the text of a statement, and the server knows best how it is written. Bounds have no columns: with
+        // the table's oid pg_get_expr would lock it, and wait for whoever else has.
         let query = sqlx::query_as(
             "with tables as (
                  select n.nspname, c.relname, greatest(c.reltuples, 0)::int8 as rows,
-                        regexp_match(pg_get_expr(c.relpartbound, c.oid), '^FOR VALUES FROM \\(''?([^)'']+)''?\\) TO \\(''?([^)'']+)''?\\)$') as bounds,
+                        regexp_match(pg_get_expr(c.relpartbound, 0), '^FOR VALUES FROM \\(''?([^)'']+)''?\\) TO \\(''?([^)'']+)''?\\)$') as bounds,
                         'seq, received_at, event_time, event_id, redelivered, conflict, malformed, event_key, event_type, source, '
                         'exchange, routing_key, correlation_ids, defects, properties, payload, body, conflict_digest' as columns
                    from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_namespace n on n.oid = c.relnamespace
