@@ -44,7 +44,7 @@ mod verify;
 mod writer;
 
 pub use access::{Access, NotedAccess};
-pub use batch::{Batch, Entry};
+pub use batch::{Batch, BatchName, Entry};
 pub use canaries::CanaryLog;
 pub use connect::{Ledger, Options, Settings, options};
 pub use contract::{Append, Commit, Span};
@@ -55,7 +55,7 @@ pub use dead_letters::{
 };
 pub use epochs::{EpochLog, Lost, NewEpoch};
 pub use erasure::{Erased, Eraser, Erasure, Level};
-pub use exports::{ExportLog, LedgerState, Published, Reach, SignedCheckpoint};
+pub use exports::{ExportLog, LaneState, LedgerState, Published, Reach, SignedCheckpoint};
 pub use extension::Seen;
 pub use fault::{Fault, Kind};
 pub use inventory::{

@@ -164,6 +164,7 @@ async fn in_a_transaction(
         duplicates: *duplicates,
         rejections: rejections.len(),
         replays: replays.len(),
+        name: None,
     };
     let patience = link.patience;
     let copied = rows.are_copied(link);
@@ -292,6 +293,7 @@ async fn committed_before(
         duplicates: number(duplicates),
         rejections: number(rejections),
         replays: number(replays),
+        name: None,
     })
 }
 

@@ -53,6 +53,22 @@ pub(super) struct HeaderKey {
     pub previous: Hash,
 }
 
+/// Names a batch that is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchName {
+    /// The lane that it was sent on.
+    pub lane: Uuid,
+    /// Its number there, from 1 on.
+    pub number: i64,
+}
+
+impl HeaderKey {
+    /// Without what it is chained to.
+    pub fn name(&self) -> BatchName {
+        BatchName { lane: self.lane, number: self.number }
+    }
+}
+
 impl Batch {
     /// A batch that was never sent.
     pub fn new(entries: Vec<Entry>) -> Batch {

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use time::OffsetDateTime;
 
-use super::{Batch, Fault};
+use super::{Batch, BatchName, Fault};
 
 /// What a committed transaction did. Can only be had from [`Append::append`]: nobody but the store can make one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,12 +14,19 @@ pub struct Commit {
     pub(super) duplicates: usize,
     pub(super) rejections: usize,
     pub(super) replays: usize,
+    /// Put in by whoever hands it out.
+    pub(super) name: Option<BatchName>,
 }
 
 impl Commit {
     /// Of a transaction without any entry.
     pub(super) const EMPTY: Commit =
-        Commit { events: 0, conflicts: 0, duplicates: 0, rejections: 0, replays: 0 };
+        Commit { events: 0, conflicts: 0, duplicates: 0, rejections: 0, replays: 0, name: None };
+
+    /// Under which header it is on record; `None` where there was nothing to commit.
+    pub fn name(&self) -> Option<BatchName> {
+        self.name
+    }
 
     /// Events stored, conflicts included.
     pub fn events(&self) -> usize {

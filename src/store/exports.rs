@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sqlx::{FromRow, PgConnection};
+use uuid::Uuid;
 
 use super::{
     Fault, Ledger, Settings,
@@ -46,6 +47,17 @@ pub struct LedgerState {
     pub unexported_for: Option<Duration>,
     /// As far as some daemon's checkpoints are outside.
     pub exported: Reach,
+}
+
+/// How far the batches of one lane have come. They are numbered from 1 on; 0 stands for none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LaneState {
+    /// The lane.
+    pub lane: Uuid,
+    /// The last one that the asked-for tree holds.
+    pub covered: i64,
+    /// The last one that is on record.
+    pub committed: i64,
 }
 
 /// A connection to see what is to go out, and to put down what went.
@@ -132,6 +144,30 @@ impl ExportLog {
         let Link { connection, patience, .. } = &mut self.link;
         let (grew,): (bool,) = answered(*patience, query.fetch_one(connection)).await?;
         Ok(grew)
+    }
+
+    /// How far these lanes have come, and how far by the time when the tree reached that far: what it holds is in any checkpoint
+    /// of it, or of a later tree, which quotes the one before it.
+    ///
+    /// # Errors
+    /// A [`Fault`]; it may be asked again.
+    pub async fn lanes(&mut self, lanes: &[Uuid], reach: Reach) -> Result<Vec<LaneState>, Fault> {
+        let query = sqlx::query_as(
+            "select l.lane,
+                    coalesce((select b.number from audit.batches b where b.lane = l.lane and b.position < s.position_to
+                               order by b.number desc limit 1), 0),
+                    coalesce((select max(b.number) from audit.batches b where b.lane = l.lane), 0)
+               from unnest($1::uuid[]) l (lane)
+               left join audit.seals s on (s.epoch, s.tree_size) = ($2, $3)",
+        )
+        .bind(lanes)
+        .bind(reach.epoch)
+        .bind(reach.size);
+        let Link { connection, patience, .. } = &mut self.link;
+        let states: Vec<(Uuid, i64, i64)> =
+            answered(*patience, query.fetch_all(connection)).await?;
+        let state = |(lane, covered, committed)| LaneState { lane, covered, committed };
+        Ok(states.into_iter().map(state).collect())
     }
 
     /// Puts down that a checkpoint was taken.

@@ -217,7 +217,7 @@ impl Writer {
             }
         };
         batch.in_doubt = None;
-        Ok(commit)
+        Ok(Commit { name: Some(key.name()), ..commit })
     }
 
     /// The number of its first entry.
