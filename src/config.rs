@@ -46,7 +46,7 @@ pub use envelope::Envelope;
 pub use environment::Environment;
 pub use flags::Flags;
 pub use http::Http;
-pub use ingest::{Ingest, Malformed};
+pub use ingest::{Ack, Ingest, Malformed};
 pub(crate) use key::closest;
 pub use ledger::Ledger;
 pub use load::Loaded;

@@ -87,9 +87,10 @@ measures! {
     EVENT_AGE = "bloodbank_audit_event_age_seconds", Histogram(AGES), Seconds, [], "From the producer's time of an event to its receipt; 0 where the producer's clock is ahead";
     COMMIT_LATENCY = "bloodbank_audit_commit_latency_seconds", Histogram(AGES), Seconds, [], "From the receipt of a delivery to its commit";
     COMMITTED_AT = "bloodbank_audit_last_commit_timestamp_seconds", Gauge, Seconds, [], "When something was committed last, in Unix time; 0 before the first";
-    UNACKED = "bloodbank_audit_in_hand_deliveries", Gauge, Count, [], "Deliveries taken and not committed";
+    UNACKED = "bloodbank_audit_in_hand_deliveries", Gauge, Count, [], "Deliveries taken and not committed; with ingest.ack = \"sealed\", not to be acknowledged yet";
     IN_HAND_BYTES = "bloodbank_audit_in_hand_bytes", Gauge, Bytes, [], "Bytes that they take";
     BUDGET_BYTES = "bloodbank_audit_in_hand_limit_bytes", Gauge, Bytes, [], "ingest.memory: what they may take";
+    HELD = "bloodbank_audit_held_deliveries", Gauge, Count, [], "How many deliveries in hand are committed, and wait for a checkpoint outside";
     PREFETCH = "bloodbank_audit_prefetch", Gauge, Count, [], "As many deliveries at a time are asked of the broker";
     QUEUE_READY = "bloodbank_audit_queue_ready_messages", Gauge, Count, [], "Messages that wait in the queue, as the broker says once per heartbeat interval";
     QUEUE_CONSUMERS = "bloodbank_audit_queue_consumers", Gauge, Count, [], "Consumers of the queue, other daemons' included";

@@ -5,7 +5,9 @@
 
 mod acknowledge;
 mod batch;
+mod cover;
 mod hand;
+mod hold;
 mod intake;
 mod order;
 mod pulse;
@@ -26,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use batch::Limits;
+pub use cover::{Cover, Wanted};
 pub use pulse::Pulse;
 pub use tally::{Counts, InHand, Tally};
 pub use window::{Bounds, Window};
@@ -37,6 +40,7 @@ use crate::{
     store::{Append, Batch, Fault},
 };
 use hand::Hand;
+use hold::Hold;
 use intake::Intake;
 use timings::Timings;
 use write::Write;
@@ -58,8 +62,29 @@ pub struct Rules {
     pub backoff: Backoff,
     /// Bounds of what is in hand.
     pub bounds: Bounds,
-    /// How long a delivery may be held while it cannot be stored, before all in hand goes back to the queue.
+    /// How long a delivery may be held while it cannot be stored, or acknowledged, before all in hand goes back to the queue.
     pub hold: Duration,
+    /// When a delivery is acknowledged.
+    pub ack: Ack,
+}
+
+/// When a delivery is acknowledged.
+#[derive(Debug, Clone)]
+pub enum Ack {
+    /// When it is committed.
+    Committed,
+    /// When it is in a signed checkpoint outside of the database besides, as whoever hands those out says here.
+    Sealed(Arc<Cover>),
+}
+
+impl Ack {
+    /// What says what may be acknowledged, where a commit is not enough.
+    pub fn cover(&self) -> Option<&Cover> {
+        match self {
+            Ack::Committed => None,
+            Ack::Sealed(cover) => Some(cover),
+        }
+    }
 }
 
 /// How a pipeline ended, and what it leaves for the next one.
@@ -88,6 +113,10 @@ pub enum Ended {
     Overfull,
     /// Nothing could be stored for [`Rules::hold`]: what is in hand has to go back.
     Held,
+    /// What was committed was in no checkpoint outside for [`Rules::hold`]: what is in hand has to go back.
+    Unsealed,
+    /// The database has lost what it had committed: what is in hand has to go back, and to be stored again.
+    Gone,
     /// The database wants mending.
     Stopped(Fault),
     /// The hard stop came with work unfinished; it stays with the broker.
@@ -105,6 +134,7 @@ impl Ended {
 enum Stage<W> {
     Intake(Window, intake::Ended),
     Write(Box<W>, Result<write::Ended, Fault>),
+    Hold(hold::Ended),
     Acknowledge(Result<(), String>),
 }
 
@@ -147,8 +177,24 @@ where
         deliveries,
         stop: soft,
     };
+    // Where held receipts are given up, nobody wants others.
+    let (given_up, unwanted) = (CancellationToken::new(), lost.child_token());
+    let (issued, hold) = match &rules.ack {
+        Ack::Committed => (issued, None),
+        Ack::Sealed(cover) => {
+            let (covered, to_acknowledge) = mpsc::channel(64);
+            let (cover, hand) = (Arc::clone(cover), Arc::clone(&hand));
+            let hold = Hold { cover, hand, limit: rules.hold, covered, lost: lost.clone() };
+            let guards = (given_up.clone().drop_guard(), unwanted.clone().drop_guard());
+            let hold = async move {
+                let _guards = guards;
+                Stage::Hold(hold.run(issued).await)
+            };
+            (to_acknowledge, Some(hold))
+        }
+    };
     let acknowledge = acknowledge::run(acker, issued, Arc::clone(&pulse), lost.clone());
-    let (lost_to_writer, pulse_of_writer) = (lost.clone(), Arc::clone(&pulse));
+    let pulse_of_writer = Arc::clone(&pulse);
     let write = async move {
         let stage = Write {
             receipts,
@@ -157,7 +203,8 @@ where
             tally: &tally,
             timings: Timings::default(),
             pulse: &pulse_of_writer,
-            lost: lost_to_writer,
+            lost: unwanted,
+            given_up,
         };
         let (writer, end) = stage.run(writer, arrived).await;
         Stage::Write(Box::new(writer), end)
@@ -167,17 +214,21 @@ where
         Stage::Intake(window, end)
     };
     let acknowledge = async { Stage::Acknowledge(acknowledge.await) };
-    let names = [
+    let mut names = vec![
         (stages.spawn(intake.in_current_span()).id(), "intake"),
         (stages.spawn(acknowledge.in_current_span()).id(), "acknowledge"),
         (stages.spawn(write.in_current_span()).id(), "write"),
     ];
+    if let Some(hold) = hold {
+        names.push((stages.spawn(hold.in_current_span()).id(), "hold"));
+    }
 
     let mut outcome =
         Outcome { writer: None, window: None, in_hand: 0, unstored: None, ended: Ended::Aborted };
     let mut intake = None;
     let mut write = Ok(write::Ended::Done);
     let mut acknowledge = Ok(());
+    let mut held = hold::Ended::Done;
     let mut died = None;
     loop {
         let joined = tokio::select! {
@@ -193,6 +244,7 @@ where
                 (outcome.window, intake) = (Some(window), Some(end));
             }
             Some(Ok(Stage::Write(writer, end))) => (outcome.writer, write) = (Some(*writer), end),
+            Some(Ok(Stage::Hold(end))) => held = end,
             Some(Ok(Stage::Acknowledge(end))) => acknowledge = end,
             // Stages that end because this one died seem to end well; so it outranks them below.
             Some(Err(error)) => {
@@ -220,6 +272,8 @@ where
         (Some(error), ..) => Ended::Died(error),
         (None, Err(fault), ..) => Ended::Stopped(fault),
         (None, Ok(Some(held)), ..) => held,
+        (None, Ok(None), Ok(()), _) if held == hold::Ended::Overdue => Ended::Unsealed,
+        (None, Ok(None), Ok(()), _) if held == hold::Ended::Gone => Ended::Gone,
         (None, Ok(None), _, Some(intake::Ended::Lost(reason))) => Ended::SessionLost(reason),
         (None, Ok(None), Err(reason), _) => Ended::SessionLost(reason),
         // The intake had its end in good order, and then the session was lost with something in hand.

@@ -14,6 +14,7 @@ mod sessions;
 mod sides;
 mod status;
 mod unparsable;
+mod unsealed;
 mod upkeep;
 
 use std::{fmt::Display, time::Duration};
@@ -125,11 +126,12 @@ pub async fn run(
             canary::Sender::new(&settings, flights).send_all(board).await;
         }
     };
+    let cover = settings.rules.ack.cover();
     let sealed = CancellationToken::new();
     let sealing = async {
         let _sealed = sealed.clone().drop_guard();
         if let Some(notary) = &settings.notary {
-            Sealer::new(&settings.store, notary).seal_all(board, &stop.hard).await;
+            Sealer::new(&settings.store, notary, cover).seal_all(board, &stop.hard).await;
         }
     };
     let exporting = async {

@@ -96,6 +96,16 @@ impl Options {
                  could make all of it anew; `bloodbank-audit keys generate` makes a key"
             );
         }
+        if let Some((notary, _)) = settings.notary.as_ref().zip(settings.rules.ack.cover()) {
+            let wait = notary.seal_every + notary.checkpoint_every;
+            tracing::info!(
+                prefetch = settings.rules.bounds.deliveries,
+                wait = %humantime::format_duration(wait),
+                events_per_second = f64::from(settings.rules.bounds.deliveries) / wait.as_secs_f64(),
+                "ingest.ack = \"sealed\": messages are acknowledged when a checkpoint that covers them is outside; with this prefetch, \
+                 and so long until the next one, no more events a second can be taken on end"
+            );
+        }
         let (broker, database) = (settings.broker.clone(), settings.store.clone());
         let exposed = async {
             for finding in check::plain_text(&broker, &database).await {

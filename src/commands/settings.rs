@@ -12,7 +12,7 @@ use crate::{
     config::{self, AmqpUrl, Config, Environment, ManagementUrl, WebhookUrl},
     event::{Envelope, Overrides},
     export::Place,
-    pipeline::{Bounds, Limits, Rules},
+    pipeline::{Ack, Bounds, Limits, Rules},
     shared::Shared,
     store, supervisor,
 };
@@ -245,6 +245,10 @@ fn rules(config: &Config) -> Rules {
             wary: (u64::from(config.rabbitmq.delivery_limit) / 2).min(WARY),
         },
         hold: config.rabbitmq.consumer_timeout / 2,
+        ack: match config.ingest.ack {
+            config::Ack::Committed => Ack::Committed,
+            config::Ack::Sealed => Ack::Sealed(Arc::default()),
+        },
     }
 }
 

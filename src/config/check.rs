@@ -1,6 +1,6 @@
 //! What must hold between keys; what holds for one key alone is checked where it is declared.
 
-use super::{Auth, Config, RabbitMq};
+use super::{Ack, Auth, Config, RabbitMq};
 use crate::event::topic_matches;
 
 /// Every pair that clashes: the key to change, and why.
@@ -80,6 +80,7 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
         let why = "no checkpoint is signed without a key: make one with `bloodbank-audit keys generate`, and set ledger.key_file";
         clashes.push((key, why.to_owned()));
     }
+    clashes.extend(of_sealed_acks(config));
     if ledger.export_within <= ledger.checkpoint_every {
         let [within, every] =
             [ledger.export_within, ledger.checkpoint_every].map(humantime::format_duration);
@@ -94,6 +95,40 @@ pub(super) fn clashes(config: &Config) -> Vec<(&'static str, String)> {
         clashes.push(("reconnect.max", format!("{max} is less than reconnect.initial, {initial}")));
     }
     clashes
+}
+
+/// What acknowledgements need that wait for a checkpoint.
+fn of_sealed_acks(config: &Config) -> Option<(&'static str, String)> {
+    let Config { ledger, rabbitmq, .. } = config;
+    if config.ingest.ack != Ack::Sealed {
+        return None;
+    }
+    let clash = |what: &str| {
+        Some((
+            "ingest.ack",
+            format!("\"sealed\" acknowledges what is in a checkpoint outside, and {what}"),
+        ))
+    };
+    if !ledger.enabled {
+        return clash(
+            "nothing is sealed: set ledger.enabled = true, or ingest.ack = \"committed\"",
+        );
+    }
+    if ledger.sinks().next().is_none() {
+        return clash(
+            "none goes out: set ledger.key_file, and one of ledger.checkpoint_file, checkpoint_log, checkpoint_exchange and \
+             checkpoint_webhook",
+        );
+    }
+    let (hold, wait) = (rabbitmq.consumer_timeout / 2, ledger.seal_every + ledger.checkpoint_every);
+    if wait >= hold {
+        let [hold, wait] = [hold, wait].map(humantime::format_duration);
+        return clash(&format!(
+            "the next one may take ledger.seal_every and ledger.checkpoint_every together, {wait}: that is not less than half of \
+             rabbitmq.consumer_timeout, {hold}, after which all in hand goes back to the queue"
+        ));
+    }
+    None
 }
 
 fn of_certificates(rabbitmq: &RabbitMq) -> Option<(&'static str, String)> {

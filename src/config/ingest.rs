@@ -30,6 +30,18 @@ pub struct Ingest {
     /// Bytes of bodies, headers and correlation ids after which a transaction takes no further event, 1 KiB to 256 MiB.
     #[serde(deserialize_with = "batch_bytes")]
     pub batch_bytes: ByteSize,
+    /// When a message is acknowledged.
+    pub ack: Ack,
+}
+
+/// When a message is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ack {
+    /// When it is committed.
+    Committed,
+    /// When it is in a signed checkpoint besides that every sink has taken.
+    Sealed,
 }
 
 /// What happens to a malformed body.
@@ -62,6 +74,7 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Size,
         "a size from 1 KiB to 256 MiB, such as \"8 MiB\" or a number of bytes",
     ),
+    Key::new("ingest.ack", Kind::Choice(&["committed", "sealed"]), ""),
 ];
 
 fn prefetch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {

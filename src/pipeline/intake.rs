@@ -43,6 +43,7 @@ impl<S: Source> Intake<S> {
     }
 
     async fn take_all(&mut self) -> Ended {
+        self.hand.narrow(self.window.narrowed());
         let mut stopping = false;
         let mut overfull = false;
         loop {
@@ -93,6 +94,7 @@ impl<S: Source> Intake<S> {
     /// Asks the broker for as many deliveries as the window is wide now.
     fn resize(&mut self) {
         let prefetch = self.window.width();
+        self.hand.narrow(self.window.narrowed());
         if self.window.is_wide_open() {
             info!(prefetch, "taking as many deliveries at a time as configured");
         } else {

@@ -8,7 +8,7 @@ use std::sync::{
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::hand::Hand;
+use super::hand::{Hand, Weight};
 use crate::{
     event::{Delivery, now},
     store::{Batch, Commit},
@@ -64,13 +64,15 @@ pub struct Counts {
     pub unparsable: u64,
 }
 
-/// What was taken and is not committed.
+/// What was taken and is not committed; with `ingest.ack = "sealed"`, not to be acknowledged yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct InHand {
     /// Deliveries.
     pub deliveries: usize,
     /// Bytes that they take.
     pub bytes: usize,
+    /// How many of them are committed, and wait for a checkpoint outside.
+    pub held: usize,
     /// As many deliveries at a time are asked for.
     pub prefetch: u16,
 }
@@ -146,8 +148,9 @@ impl Tally {
     /// What is in hand now; nothing between two sessions.
     pub fn in_hand(&self) -> InHand {
         let hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let (deliveries, bytes) = hand.map_or((0, 0), |hand| hand.holds());
-        InHand { deliveries, bytes, prefetch: self.prefetch.load(Ordering::Relaxed) }
+        let (weight, held) = hand.map(|hand| hand.holds()).unwrap_or_default();
+        let Weight { deliveries, bytes } = weight;
+        InHand { deliveries, bytes, held, prefetch: self.prefetch.load(Ordering::Relaxed) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Ended, Limits, Pulse, Rules, Tally, Window, run};
+use super::{Ack, Bounds, Ended, Limits, Pulse, Rules, Tally, Window, run};
 use crate::{
     backoff::Backoff,
     broker::{Acker, Fault, Source},
@@ -68,6 +68,7 @@ pub(super) fn rules() -> Rules {
         backoff: Backoff::new(Duration::from_millis(1), Duration::from_millis(1)),
         bounds: Bounds { deliveries: 2_000, bytes: 10_000_000, wary: 5 },
         hold: Duration::from_secs(1),
+        ack: Ack::Committed,
     }
 }
 

@@ -77,6 +77,11 @@ impl Window {
         self.now == self.bounds.deliveries
     }
 
+    /// Its width, where that is less than configured, or so little that nothing else is in hand beside a delivery.
+    pub(super) fn narrowed(&self) -> Option<u16> {
+        (self.now == 1 || !self.is_wide_open()).then_some(self.now)
+    }
+
     /// Takes notice of a delivery. True where the window is of another width from now on.
     pub(super) fn took(&mut self, delivery: &Delivery) -> bool {
         self.taken += 1;

@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Pulse, Rules, Tally,
+    Ack, Pulse, Rules, Tally,
     batch::Gatherer,
-    hand::Hand,
+    hand::{Hand, Weight},
     order::{Order, Place},
     pulse::Stage,
     receipt::Receipt,
@@ -45,6 +45,8 @@ pub(super) struct Write<'a> {
     pub pulse: &'a Pulse,
     /// Nothing can be acknowledged any more.
     pub lost: CancellationToken,
+    /// Nothing is to be acknowledged any more, although the session lasts.
+    pub given_up: CancellationToken,
 }
 
 /// How a batch went through; where there is nothing to be said the stage goes on.
@@ -66,6 +68,8 @@ enum Next<W> {
     Gathered(W, Option<Batch>),
     /// It is the turn of the first of the batches under way.
     Turn(W, Done),
+    /// Nothing is wanted any more.
+    GivenUp(W),
 }
 
 impl Write<'_> {
@@ -94,6 +98,7 @@ impl Write<'_> {
                             idle.push(writer);
                             Next::Turn(freed, done)
                         }
+                        () = self.given_up.cancelled() => Next::GivenUp(writer),
                         batch = gatherer.next(wanted) => Next::Gathered(writer, batch),
                     }
                 }
@@ -103,6 +108,11 @@ impl Write<'_> {
                 },
             };
             match next {
+                Next::GivenUp(writer) => {
+                    order.end();
+                    while under_way.next().await.is_some() {}
+                    return (writer, Ok(Ended::Done));
+                }
                 Next::Gathered(writer, None) => return (writer, Ok(Ended::Done)),
                 Next::Gathered(writer, Some(batch)) => {
                     let place = order.place(&batch, under_way.len());
@@ -225,18 +235,22 @@ impl Write<'_> {
         self.timings.committed(batch, took);
     }
 
-    /// Lets go of a batch whose turn it is, and issues its receipt. Where nobody wants it the broker can no longer be told; it
+    /// Issues the receipt of a batch whose turn it is, and lets go of what it holds, unless that goes on to be held. Where nobody wants it the broker can no longer be told; it
     /// will deliver again what it was not told of.
     async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
-        self.hand.settle(batch.entries().iter().map(Entry::delivery));
-        if self.hand.is_empty() {
+        let weight = Weight::of(batch.entries().iter().map(Entry::delivery));
+        match self.rules.ack {
+            Ack::Committed => self.hand.settle(weight),
+            Ack::Sealed(_) => self.hand.hold(weight),
+        }
+        if self.hand.is_committed() {
             self.pulse.rest(Stage::Write);
             // What was taken meanwhile found the stage busy.
-            if !self.hand.is_empty() {
+            if !self.hand.is_committed() {
                 self.pulse.has_work(Stage::Write);
             }
         }
-        let issued = self.receipts.send(Receipt::of(commit, batch)).await;
+        let issued = self.receipts.send(Receipt::of(commit, batch, weight)).await;
         issued.is_err().then_some(Ended::Done)
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Each place has its own pace: one that does not answer holds up no other, and neither sealing nor recording.
 
+mod seat;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
@@ -11,14 +13,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
+use uuid::Uuid;
 
 use super::{Settings, after_the_writer, board::Board, past::Past};
 use crate::{
-    backoff::Backoff,
-    export::{Place, ROUTING_KEY, Sink},
-    ledger::Note,
-    store::{self, ExportLog, Fault, Kind, LedgerState, Published, Reach, SignedCheckpoint},
+    export::{Place, ROUTING_KEY},
+    pipeline::{Cover, Wanted},
+    store::{self, ExportLog, Fault, Kind, LedgerState, Published, Reach},
 };
+use seat::{Offer, Receipt, Seat};
 
 /// How often to look how the ledger stands, at least.
 const LOOK: Duration = Duration::from_secs(5);
@@ -42,23 +45,16 @@ pub struct Notary {
     pub places: Vec<Place>,
 }
 
-type Offer = Arc<SignedCheckpoint>;
-
-/// That a place took a checkpoint.
-struct Receipt {
-    /// Which place.
-    place: usize,
-    sink: &'static str,
-    checkpoint: Offer,
-    words: String,
-}
-
 /// Looks for the newest checkpoint, and puts down which were taken.
 pub(super) struct Desk<'a> {
     store: &'a store::Settings,
     instance: &'a str,
     notary: &'a Notary,
     past: Past,
+    /// Where acknowledgements wait for what is outside, and what was told there last: of which lanes, and how far all places had
+    /// come.
+    cover: Option<&'a Cover>,
+    told: Option<(Vec<Uuid>, Reach)>,
     log: Option<ExportLog>,
     /// On this connection the database was seen to have what is known of the past.
     compared: bool,
@@ -108,6 +104,8 @@ pub(super) async fn export_all(
         instance: &settings.instance,
         notary,
         past: Past::new(notary, &settings.store),
+        cover: settings.rules.ack.cover(),
+        told: None,
         log: None,
         compared: false,
         reached: None,
@@ -172,14 +170,45 @@ impl Desk<'_> {
     ) {
         let mut ticks = interval(self.notary.checkpoint_every.min(LOOK));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut wants = self.cover.map(Cover::wants);
         loop {
             tokio::select! {
                 Some(receipt) = arriving.recv() => self.accept(receipt),
                 _ = ticks.tick() => {
                     self.look(offers, board).await;
                 }
+                () = perhaps_sealed(self.cover) => {
+                    self.offered_at = None;
+                    self.look(offers, board).await;
+                }
+                () = changed(&mut wants) => {}
             }
             self.put_down().await;
+            self.tell().await;
+        }
+    }
+
+    /// Tells whoever waits how far all places have come.
+    async fn tell(&mut self) {
+        let (Some(cover), Some(log)) = (self.cover, &mut self.log) else { return };
+        let wanted = cover.wanted();
+        let lanes: Vec<_> = wanted.lanes.keys().copied().collect();
+        // Of a database that went back in time, none of what it has now is known to be outside.
+        let everywhere = match &self.reached {
+            Some(reached) if self.compared => reached.iter().copied().min().unwrap_or_default(),
+            _ => Reach::default(),
+        };
+        let telling = Some((lanes, everywhere));
+        if wanted.lanes.is_empty() || self.told == telling {
+            return;
+        }
+        let lanes = telling.as_ref().map_or(&[][..], |(lanes, _)| lanes);
+        match log.lanes(lanes, everywhere).await {
+            Ok(states) => {
+                cover.learn(&wanted, states);
+                self.told = telling;
+            }
+            Err(fault) => self.fails(&fault),
         }
     }
 
@@ -293,7 +322,7 @@ impl Desk<'_> {
     }
 
     fn fails(&mut self, fault: &Fault) {
-        (self.log, self.compared) = (None, false);
+        (self.log, self.compared, self.told) = (None, false, None);
         // The writer says it.
         if fault.kind == Kind::Unavailable && fault.sqlstate.is_none() {
             debug!(cause = %fault, "checkpoints cannot be handed out now");
@@ -307,87 +336,21 @@ impl Desk<'_> {
     }
 }
 
-/// Hands checkpoints to one place.
-struct Seat<'a> {
-    place: usize,
-    to: &'a Place,
-    offers: watch::Receiver<Option<Offer>>,
-    receipts: mpsc::Sender<Receipt>,
-    backoff: Backoff,
-    /// Why it said last that it does not take them.
-    said: Option<String>,
+/// Waits until there may be a seal that somebody is in a hurry for.
+async fn perhaps_sealed(cover: Option<&Cover>) {
+    match cover {
+        Some(cover) => cover.perhaps_sealed().await,
+        None => std::future::pending().await,
+    }
 }
 
-impl Seat<'_> {
-    /// Runs until there will be no other, and the last one was taken.
-    async fn serve(
-        mut self,
-        broker: &crate::broker::Settings,
-        board: &Board,
-        closing: &CancellationToken,
-    ) {
-        let mut sink = None;
-        let mut taken: Option<Offer> = None;
-        let mut hurried = false;
-        loop {
-            let offer = self
-                .offers
-                .borrow_and_update()
-                .clone()
-                .filter(|offer| Some(offer) != taken.as_ref());
-            let Some(offer) = offer else {
-                if self.offers.changed().await.is_err() {
-                    break;
-                }
-                continue;
-            };
-            match self.hand_over(&mut sink, broker, &offer).await {
-                Ok(words) => {
-                    self.backoff.reset();
-                    board.exported(self.place, Ok(offer.reach));
-                    if self.said.take().is_some() {
-                        info!(sink = self.to.name(), "checkpoints are taken again");
-                    }
-                    taken = Some(Arc::clone(&offer));
-                    let (place, sink) = (self.place, self.to.name());
-                    let receipt = Receipt { place, sink, checkpoint: offer, words };
-                    if self.receipts.send(receipt).await.is_err() {
-                        break;
-                    }
-                }
-                Err(why) => {
-                    let delay = self.backoff.next_delay();
-                    if self.said.as_ref() != Some(&why) {
-                        let retry_in = humantime::format_duration(delay);
-                        warn!(sink = self.to.name(), cause = why, %retry_in, "a checkpoint is not taken: it is offered again until one is");
-                    }
-                    board.exported(self.place, Err(&why));
-                    self.said = Some(why);
-                    tokio::select! {
-                        () = sleep(delay) => {}
-                        // At once, the first time.
-                        () = closing.cancelled(), if !hurried => hurried = true,
-                    }
-                }
-            }
-        }
-        if let Some(sink) = sink {
-            sink.close().await;
-        }
-    }
-
-    async fn hand_over(
-        &self,
-        sink: &mut Option<Sink>,
-        broker: &crate::broker::Settings,
-        offer: &Offer,
-    ) -> Result<String, String> {
-        let sink = match sink {
-            Some(sink) => sink,
-            none => none.insert(Sink::new(self.to, broker).map_err(|fault| fault.to_string())?),
-        };
-        let note = Note::parse(offer.note.as_bytes())
-            .map_err(|error| format!("what audit.checkpoints holds is no signed note: {error}"))?;
-        sink.take(&note).await
+/// Waits until something else is waited for.
+async fn changed(wants: &mut Option<watch::Receiver<Wanted>>) {
+    let over = match wants {
+        Some(wants) => wants.changed().await.is_err(),
+        None => true,
+    };
+    if over {
+        std::future::pending().await
     }
 }

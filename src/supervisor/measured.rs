@@ -58,6 +58,7 @@ impl Status {
             ledger.measure();
         }
         gauge!(UNACKED).set(of(self.in_hand.deliveries));
+        gauge!(HELD).set(of(self.in_hand.held));
         gauge!(IN_HAND_BYTES).set(of(self.in_hand.bytes));
         gauge!(BUDGET_BYTES).set(of(self.in_hand_limit_bytes));
         gauge!(PREFETCH).set(self.in_hand.prefetch);

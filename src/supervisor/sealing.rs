@@ -8,12 +8,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::{Notary, after_the_writer, board::Board, past::Past};
-use crate::store::{self, Fault, Kind, Lost, SealLog, Sealing, Seen};
+use crate::{
+    pipeline::Cover,
+    store::{self, BatchName, Fault, Kind, Lost, SealLog, Sealing, Seen},
+};
 
 /// How long the last seal may take, when all else has ended.
 const LAST: Duration = Duration::from_secs(3);
 
-/// How soon to try again then, where another daemon was at it, something waits for a transaction to end, or it failed.
+/// How soon to try again then, and where somebody waits, where another daemon was at it, something waits for a transaction to
+/// end, or it failed.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// How a round ended.
@@ -30,6 +34,8 @@ enum Round {
 pub(super) struct Sealer<'a> {
     store: &'a store::Settings,
     every: Duration,
+    /// Where acknowledgements wait for what is sealed.
+    cover: Option<&'a Cover>,
     past: Past,
     log: Option<SealLog>,
     /// The tree as it was seen on the connection before.
@@ -57,13 +63,34 @@ impl From<Fault> for Stopped {
     }
 }
 
+/// How long it goes on at once for the same batch: longer each time, since what is in the way may stay.
+#[derive(Default)]
+struct Patience {
+    hurry: Option<BatchName>,
+    pause: Duration,
+}
+
+impl Patience {
+    /// How long to wait after a round for that one; `None` where it was for none.
+    fn after(&mut self, hurry: Option<BatchName>) -> Option<Duration> {
+        let again = hurry.is_some() && self.hurry == hurry;
+        self.pause = if again { self.pause.saturating_mul(2) } else { AGAIN };
+        self.hurry = hurry;
+        hurry.map(|_| self.pause)
+    }
+}
+
 impl<'a> Sealer<'a> {
-    pub fn new(store: &'a store::Settings, notary: &Notary) -> Sealer<'a> {
-        let past = Past::new(notary, store);
+    pub fn new(
+        store: &'a store::Settings,
+        notary: &Notary,
+        cover: Option<&'a Cover>,
+    ) -> Sealer<'a> {
         Sealer {
             store,
             every: notary.seal_every,
-            past,
+            cover,
+            past: Past::new(notary, store),
             log: None,
             seen: None,
             compared: false,
@@ -78,10 +105,7 @@ impl<'a> Sealer<'a> {
         let sealing = async {
             after_the_writer(board).await;
             began = true;
-            loop {
-                self.round(board).await;
-                tokio::time::sleep(self.every).await;
-            }
+            self.seal_again_and_again(board).await;
         };
         tokio::select! {
             biased;
@@ -126,6 +150,29 @@ impl<'a> Sealer<'a> {
         }
     }
 
+    /// At the pace that is configured, and at once for what is in a hurry.
+    async fn seal_again_and_again(&mut self, board: &Board) {
+        let Some(cover) = self.cover else {
+            loop {
+                self.round(board).await;
+                tokio::time::sleep(self.every).await;
+            }
+        };
+        let mut wants = cover.wants();
+        let mut patience = Patience::default();
+        loop {
+            let hurry = wants.borrow_and_update().hurry;
+            self.round(board).await;
+            if hurry.is_some() {
+                cover.may_be_sealed();
+            }
+            let pause = patience.after(hurry).unwrap_or(self.every).min(self.every);
+            let other = wants.wait_for(|now| now.hurry.is_some() && now.hurry != hurry);
+            // The sender lasts.
+            let _ = tokio::time::timeout(pause, other).await;
+        }
+    }
+
     async fn round(&mut self, board: &Board) -> Round {
         match self.seal().await {
             Ok(round) => {
@@ -139,9 +186,13 @@ impl<'a> Sealer<'a> {
                 let file = self.past.file().unwrap_or_else(|| "".as_ref()).display().to_string();
                 let said = format!("{file} holds {lost}");
                 board.sealing(Some(&said));
+                let acks = match self.cover {
+                    Some(_) => ", and not acknowledged (ingest.ack = \"sealed\")",
+                    None => "",
+                };
                 if self.said.as_ref() != Some(&said) {
                     error!(
-                        "the database went back in time, and sealing has halted: {said}. Events are recorded all the same. Find out \
+                        "the database went back in time, and sealing has halted: {said}. Events are recorded all the same{acks}. Find out \
                          what was restored or promoted, and run `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
                     );
                     self.said = Some(said);

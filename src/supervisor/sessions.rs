@@ -14,6 +14,7 @@ use super::{
     coverage::Watched,
     pause,
     unparsable::{Look, Unparsable},
+    unsealed,
 };
 use crate::{
     backoff::Backoff,
@@ -133,7 +134,9 @@ impl<'a> Sessions<'a> {
                 Next::Stop { finished: self.in_hand == 0 }
             }
             // What was in hand is not stored; the grace period would only have ended a little later.
-            Ended::Held if self.stop.soft.is_cancelled() => Next::Stop { finished: false },
+            Ended::Held | Ended::Unsealed | Ended::Gone if self.stop.soft.is_cancelled() => {
+                Next::Stop { finished: false }
+            }
             Ended::Overfull => {
                 info!(
                     "larger messages came than of late: those that ingest.memory has no room for go back to the \
@@ -151,6 +154,16 @@ impl<'a> Sessions<'a> {
                 );
                 self.window.begin_anew();
                 self.held(&before).await;
+                Next::Session
+            }
+            Ended::Unsealed => {
+                self.window.begin_anew();
+                unsealed::wait(self.settings, self.stop, self.board).await;
+                Next::Session
+            }
+            Ended::Gone => {
+                unsealed::say_gone();
+                self.window.begin_anew();
                 Next::Session
             }
             Ended::SessionLost(reason) => {
@@ -245,6 +258,9 @@ impl<'a> Sessions<'a> {
         let (tally, pulse) = (Arc::clone(self.board.tally()), Arc::clone(self.board.pulse()));
         let window = self.window.clone();
         let writer = Watched { writer, board: self.board.clone() };
+        if let Some(cover) = rules.ack.cover() {
+            cover.want_nothing();
+        }
         let work =
             pipeline::run(deliveries, acker, writer, window, rules, tally, pulse, soft, hard);
         let outcome = beside::watching(&connection, self.board, &mut self.alarms_said, work).await;

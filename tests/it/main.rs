@@ -9,6 +9,7 @@
 
 mod support;
 
+mod acked_when_sealed;
 mod alarms;
 mod alerts;
 mod asking;

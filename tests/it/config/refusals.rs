@@ -196,6 +196,26 @@ fn keys_that_clash() {
 }
 
 #[test]
+fn acks_that_wait_for_a_checkpoint_need_one() {
+    refused("ingest.ack=sealed", &["none goes out: set ledger.key_file, and one of"]);
+    let sealed = || Given::nothing().set("ingest.ack=sealed").set("ledger.checkpoint_log=true");
+    says(&sealed().refusal(), &["ledger.checkpoint_log: no checkpoint is signed without a key"]);
+    let signed = || sealed().set("ledger.key_file=/own.key");
+    signed().config();
+    let off = signed().set("ledger.enabled=false").refusal();
+    says(&off, &["ingest.ack: ", "nothing is sealed: set ledger.enabled = true, or"]);
+    let late = signed()
+        .set("ledger.seal_every=10m")
+        .set("ledger.checkpoint_every=5m")
+        .set("ledger.export_within=1h")
+        .refusal();
+    says(
+        &late,
+        &["ingest.ack: ", "15m: that is not less than half of rabbitmq.consumer_timeout, 15m"],
+    );
+}
+
+#[test]
 fn an_unknown_key_in_every_layer_with_what_was_meant() {
     let text = Given::nothing()
         .file("top = 1\n[rabbitmq]\nquue = \"a\"\n[rabbit]\nurl = \"b\"\n")
