@@ -173,6 +173,23 @@ impl<'a> Sealer<'a> {
         }
     }
 
+    /// Says once that nothing is sealed until somebody has decided.
+    fn halt(&mut self, board: &Board, said: String, what: &str, advice: &str) {
+        board.sealing(Some(&said));
+        if self.said.as_ref() == Some(&said) {
+            return;
+        }
+        let acks = match self.cover {
+            Some(_) => ", and not acknowledged (ingest.ack = \"sealed\")",
+            None => "",
+        };
+        error!(
+            "{what}, and sealing has halted: {said}. Events are recorded all the same{acks}. {advice}, and run \
+             `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
+        );
+        self.said = Some(said);
+    }
+
     async fn round(&mut self, board: &Board) -> Round {
         match self.seal().await {
             Ok(round) => {
@@ -185,31 +202,21 @@ impl<'a> Sealer<'a> {
             Err(Stopped::Lost(lost)) => {
                 let file = self.past.file().unwrap_or_else(|| "".as_ref()).display().to_string();
                 let said = format!("{file} holds {lost}");
-                board.sealing(Some(&said));
-                let acks = match self.cover {
-                    Some(_) => ", and not acknowledged (ingest.ack = \"sealed\")",
-                    None => "",
-                };
-                if self.said.as_ref() != Some(&said) {
-                    error!(
-                        "the database went back in time, and sealing has halted: {said}. Events are recorded all the same{acks}. Find out \
-                         what was restored or promoted, and run `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
-                    );
-                    self.said = Some(said);
-                }
+                self.halt(
+                    board,
+                    said,
+                    "the database went back in time",
+                    "Find out what was restored or promoted",
+                );
                 Round::Halted
             }
             Err(Stopped::Parted(lost)) => {
-                let said = format!("this daemon knows {lost}");
-                board.sealing(Some(&said));
-                if self.said.as_ref() != Some(&said) {
-                    error!(
-                        "the database has another ledger than what was signed before, and sealing has halted: {said}. Events are \
-                         recorded all the same. Find out what was restored, promoted or changed (`bloodbank-audit verify`), and run \
-                         `bloodbank-audit ledger new-epoch --reason TEXT` to begin a new tree"
-                    );
-                    self.said = Some(said);
-                }
+                self.halt(
+                    board,
+                    format!("this daemon knows {lost}"),
+                    "the database has another ledger than what was signed before",
+                    "Find out what was restored, promoted or changed (`bloodbank-audit verify`)",
+                );
                 Round::Halted
             }
             Err(Stopped::Fault(fault)) => {
