@@ -23,7 +23,8 @@ pub enum State {
     Starting,
     /// Consuming, and able to store.
     Recording,
-    /// PostgreSQL cannot store, so nothing more is asked of the broker.
+    /// PostgreSQL cannot store, or no checkpoint goes outside where acknowledgements wait for one, so nothing more is asked of the
+    /// broker.
     Paused,
     /// There is no session with the broker.
     Disconnected,

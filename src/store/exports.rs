@@ -152,10 +152,12 @@ impl ExportLog {
     /// # Errors
     /// A [`Fault`]; it may be asked again.
     pub async fn lanes(&mut self, lanes: &[Uuid], reach: Reach) -> Result<Vec<LaneState>, Fault> {
+        // From the end of each lane, by its primary key, back to what is sealed; nowhere where nothing is.
         let query = sqlx::query_as(
             "select l.lane,
-                    coalesce((select b.number from audit.batches b where b.lane = l.lane and b.position < s.position_to
-                               order by b.number desc limit 1), 0),
+                    coalesce(case when s.position_to is not null then
+                                 (select b.number from audit.batches b where b.lane = l.lane and b.position < s.position_to
+                                   order by b.number desc limit 1) end, 0),
                     coalesce((select max(b.number) from audit.batches b where b.lane = l.lane), 0)
                from unnest($1::uuid[]) l (lane)
                left join audit.seals s on (s.epoch, s.tree_size) = ($2, $3)",

@@ -311,9 +311,13 @@ impl Desk<'_> {
         let overdue =
             !self.notary.places.is_empty() && state.unexported_for.is_some_and(|old| old > limit);
         if overdue && !self.overdue {
+            let acks = match self.cover {
+                Some(_) => "; until it is, nothing more is acknowledged (ingest.ack = \"sealed\")",
+                None => "",
+            };
             warn!(
                 limit = %humantime::format_duration(limit),
-                "what is sealed is in no checkpoint outside: nobody could tell if it were changed together with the ledger"
+                "what is sealed is in no checkpoint outside: nobody could tell if it were changed together with the ledger{acks}"
             );
         } else if self.overdue && !overdue {
             info!("all that is sealed is in a checkpoint outside again");

@@ -4,20 +4,14 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use nix::sys::signal::Signal;
-use testbed::{Postgres, PostgresOptions, eventually};
+use testbed::{Postgres, PostgresOptions, Proxy, eventually};
+use uuid::Uuid;
 
 use crate::{
     checkpoints::House,
     support::{Bed, Daemon, Message, PATIENCE, Scene, event},
     watched_over::status,
 };
-
-const SEALED_SELDOM: [(&str, &str); 4] = [
-    ("ledger.seal_every", "30m"),
-    ("ledger.checkpoint_every", "30m"),
-    ("ledger.export_within", "2h"),
-    ("rabbitmq.consumer_timeout", "4h"),
-];
 
 /// A house whose daemons acknowledge what is in a checkpoint in a file, and where that file is.
 struct Keep {
@@ -77,6 +71,14 @@ impl Keep {
         in_hand(daemon, more, more).await?;
         Ok(messages)
     }
+}
+
+/// Nothing is sealed or handed out within a test, unless somebody is in a hurry.
+fn seldom(keep: Keep) -> Keep {
+    keep.with("ledger.seal_every", "30m")
+        .with("ledger.checkpoint_every", "30m")
+        .with("ledger.export_within", "2h")
+        .with("rabbitmq.consumer_timeout", "4h")
 }
 
 /// Awaits that so many deliveries are in hand, and so many of them held.
@@ -139,9 +141,7 @@ async fn with_committed_nothing_waits_for_a_sink() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_seals_what_is_in_hand_at_once_however_seldom_it_is_sealed() -> Result<()> {
-    let keep = SEALED_SELDOM
-        .into_iter()
-        .fold(Keep::built().await?, |keep, (key, value)| keep.with(key, value));
+    let keep = seldom(Keep::built().await?);
     let daemon = keep.scene().daemon().await?;
     let mut messages = keep.scene().opens_the_window(&daemon).await?;
     messages.extend((10..60).map(event));
@@ -184,10 +184,7 @@ async fn a_stop_waits_for_a_sink_within_the_grace_period_and_no_longer() -> Resu
 /// Where nothing else can be delivered, nothing is gained by waiting for the next seal.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_at_a_time_each_is_sealed_at_once_however_seldom_it_is_sealed() -> Result<()> {
-    let keep = SEALED_SELDOM
-        .into_iter()
-        .fold(Keep::built().await?, |keep, (key, value)| keep.with(key, value))
-        .with("ingest.prefetch", "1");
+    let keep = seldom(Keep::built().await?).with("ingest.prefetch", "1");
     let daemon = keep.scene().daemon().await?;
     let messages: Vec<_> = (0..20).map(event).collect();
     keep.scene().publish(&messages).await?;
@@ -281,4 +278,99 @@ async fn what_a_standby_that_lagged_has_lost_is_stored_again() -> Result<()> {
     keep.opens()?;
     in_hand(&daemon, 0, 0).await?;
     on_standby.ends_with(&daemon, &messages).await
+}
+
+/// What was in hand is taken one by one then, each sealed at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_session_that_is_lost_meanwhile_all_come_again_and_nothing_is_stored_twice()
+-> Result<()> {
+    let rabbitmq = &Bed::shared().await?.rabbitmq;
+    let proxy = Proxy::start(rabbitmq.port()).await?;
+    let keep = seldom(Keep::built().await?);
+    let through = rabbitmq.amqp_url_at(proxy.port());
+    let daemon = keep.scene().clone().through(Some(through), None).daemon().await?;
+    let mut messages = keep.scene().opens_the_window(&daemon).await?;
+    messages.extend((10..60).map(event));
+    keep.scene().publish(&messages[10..]).await?;
+    keep.scene().stored(60).await?;
+    keep.closes()?;
+    proxy.cut().await;
+    daemon.consumes(2).await?;
+    in_hand(&daemon, 1, 1).await?;
+    keep.opens()?;
+    keep.scene().ends_with(&daemon, &messages).await?;
+    ensure!(keep.scene().number(DUPLICATES).await? >= 50);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejection_reaches_the_dead_letters_when_its_record_is_outside() -> Result<()> {
+    let keep = Keep::built().await?.with("ingest.malformed", "dead-letter");
+    let daemon = keep.scene().daemon().await?;
+    let mut messages = keep.scene().opens_the_window(&daemon).await?;
+    in_hand(&daemon, 0, 0).await?;
+    keep.closes()?;
+    messages.push(event(10));
+    let malformed = Message::new("not.json", "no JSON");
+    keep.scene().publish(&[malformed, messages[10].clone()]).await?;
+    keep.scene().counts(1, "select count(*) from audit.rejections").await?;
+    in_hand(&daemon, 2, 2).await?;
+    ensure!(keep.scene().ready(&keep.scene().dead_letter_queue()).await? == 0);
+    keep.opens()?;
+    keep.scene().waits(&keep.scene().dead_letter_queue(), 1).await?;
+    keep.scene().ends_with(&daemon, &messages).await
+}
+
+/// What is held counts against `ingest.memory`, and what there is no room for comes when it is outside.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_which_few_fit_into_memory_are_sealed_at_once() -> Result<()> {
+    let keep = seldom(Keep::built().await?)
+        .with("ingest.memory", "64 MiB")
+        .with("ingest.max_body", "16 MiB");
+    let daemon = keep.scene().daemon().await?;
+    let mut messages = keep.scene().opens_the_window(&daemon).await?;
+    for number in 0..8 {
+        let text = "x".repeat(6 << 20);
+        let id = Uuid::new_v4();
+        let body = format!(r#"{{"event_id":"{id}","number":{number},"text":"{text}"}}"#);
+        messages.push(Message::new("large.one", body));
+        keep.scene().publish(&messages[messages.len() - 1..]).await?;
+    }
+    keep.scene().stored(18).await?;
+    daemon.stops_cleanly().await?;
+    keep.scene().waits(&keep.scene().queue(), 0).await?;
+    keep.scene().stored_exactly(&messages).await?;
+    keep.scene().is_as_recorded()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_daemons_wait_for_their_own_lanes() -> Result<()> {
+    let keep = Keep::built().await?.with("ingest.prefetch", "100");
+    let messages: Vec<_> = (0..1_000).map(event).collect();
+    let one = keep.scene().clone().with("storage.instance", "one").daemon().await?;
+    let two = keep.scene().clone().with("storage.instance", "two").daemon().await?;
+    keep.scene().publish(&messages).await?;
+    keep.scene().stored(messages.len()).await?;
+    in_hand(&one, 0, 0).await?;
+    in_hand(&two, 0, 0).await?;
+    one.stops_cleanly().await?;
+    keep.scene().ends_with(&two, &messages).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_again_and_again_all_are_stored_once() -> Result<()> {
+    let keep = Keep::built().await?;
+    let mut messages = Vec::new();
+    for _ in 0..6 {
+        let daemon = keep.scene().daemon().await?;
+        let first = messages.len();
+        messages.extend((first..first + 50).map(event));
+        keep.scene().publish(&messages[first..]).await?;
+        let more = i64::try_from(first)? + 10;
+        keep.scene().counts_at_least(more, "select count(*) from audit.events").await?;
+        daemon.signal(Signal::SIGKILL)?;
+        eventually("it is gone", PATIENCE, async || daemon.exited().ok_or("it lives")).await?;
+    }
+    let daemon = keep.scene().daemon().await?;
+    keep.scene().ends_with(&daemon, &messages).await
 }
