@@ -79,7 +79,7 @@ pub use survey::{
     Survey, Unopened,
 };
 pub use verify::{
-    ActRow, BatchRow, Entry as LedgerEntry, EpochRow, EventBatch, NodeRow, PartitionTable,
-    RowOrder, SealRow, Snapshot, StatedCheckpoint, View, unix_micros,
+    ActRow, BatchRow, BatchTimes, Entry as LedgerEntry, EpochRow, EventBatch, NodeRow,
+    PartitionTable, RowOrder, SealRow, Snapshot, StatedCheckpoint, View, unix_micros,
 };
 pub use writer::Writer;

@@ -5,6 +5,7 @@
 //! keeps little: the tree in its order, then the events, partition by partition, beside the batches that recorded them.
 
 mod acts;
+mod base64;
 mod carried;
 mod checkpoints;
 mod damage;
@@ -15,6 +16,7 @@ mod header;
 mod keys;
 mod lanes;
 mod partition;
+mod progress;
 mod proof;
 mod row;
 mod seals;
@@ -25,6 +27,7 @@ mod work;
 pub use finding::{Finding, Findings, Subject, Verdict};
 pub use given::Given;
 pub use partition::EventCounts;
+pub use progress::{Differs, Progress, Scope};
 pub use proof::{NoProof, check_proof};
 pub use seals::Counts;
-pub use work::{CheckError, Meter, Report, Request, TreeState, check};
+pub use work::{CheckError, Keeping, Meter, Report, Request, Taken, TreeState, check};

@@ -3,10 +3,12 @@
 mod input;
 mod look_on;
 mod page;
+mod progress_file;
 
 use std::{
     io::{self, Write as _},
     num::NonZeroUsize,
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -27,10 +29,11 @@ use super::{
 use crate::{
     config::{Config, Environment, Flags},
     exit,
-    verify::{CheckError, Meter, Report, Request, check, check_proof},
+    verify::{CheckError, Keeping, Meter, Progress, Report, Request, Scope, check, check_proof},
 };
 use look_on::look_on;
 use page::Page;
+use progress_file::ProgressFile;
 
 const HELP: &str = "\
 Examples:
@@ -39,6 +42,7 @@ Examples:
   tail -n 6 checkpoints | bloodbank-audit verify --checkpoint - --key audit.pub --json | jq .findings
   bloodbank-audit verify --proof proof.json --key audit.pub    with no database
   bloodbank-audit verify --since yesterday           events of a day; the tree is always looked at whole
+  bloodbank-audit verify --checkpoint last.note --key audit.pub --resume verify.progress    again after it was interrupted
 
 Each event, each header and the whole tree are recomputed from the bytes that are stored, and compared with what was
 recorded; nothing is changed. What shows that the database as a whole is the one that was recorded is a checkpoint that was
@@ -65,10 +69,13 @@ pub struct Options {
     #[arg(long, value_name = "KEY|FILE")]
     key: Vec<String>,
     /// Check a proof that `prove` has written, with no database; - for stdin
-    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["checkpoint", "since", "until", "jobs", "memory", "unsealed_after", "unsigned_before", "limit"])]
+    #[arg(long, value_name = "FILE", requires = "key", conflicts_with_all = ["checkpoint", "since", "until", "resume", "jobs", "memory", "unsealed_after", "unsigned_before", "limit"])]
     proof: Option<String>,
     #[command(flatten)]
     span: Span,
+    /// Keep in this file what is done, and go on from there where it was interrupted; whoever goes on believes the file
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
     /// Partitions that are read at once [default: one for each core]
     #[arg(long, short = 'j', value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -144,18 +151,32 @@ impl Options {
             // Whoever reads what it writes may not read this.
             let _ = writeln!(io::stderr(), "bloodbank-audit: {}", visible(&words));
         }
+        let scope = Scope::of(&request.given, &request.keys, request.since, request.until);
+        let file = self.resume.as_deref().map(ProgressFile::at);
+        let keeping = match &file {
+            Some(file) => file.keeping(scope)?,
+            None => Keeping::nowhere(Progress::new(scope)),
+        };
         let noted = Noted::begin(&config, Purpose::Read, "verify", asked_for(&span)).await?;
         let begun = Instant::now();
         let meter = Arc::new(Meter::default());
         let report =
-            look_on(&meter, check(&request, &meter)).await.map_err(|error| match error {
-                CheckError::Read(error) => error.into(),
-                CheckError::Unsigned { .. } => Misuse(error.to_string()).into(),
-                other @ (CheckError::NoRow(_) | CheckError::Died(_)) => anyhow::Error::from(other),
+            look_on(&meter, check(&request, &meter, keeping)).await.map_err(|error| {
+                match (error, &file) {
+                    (CheckError::Differs(differs), Some(file)) => file.refused(differs).into(),
+                    (CheckError::Keep(error), Some(file)) => file.unwritable(error),
+                    (CheckError::Read(error), None) => error.into(),
+                    (CheckError::Read(error), Some(file)) => file.interrupted(error.into()),
+                    (error @ CheckError::Unsigned { .. }, _) => Misuse(error.to_string()).into(),
+                    (other, _) => anyhow::Error::from(other),
+                }
             })?;
         let took = begun.elapsed();
         noted.end(0).await?;
         self.write(&Page::new(&request, &report, took, self.limit))?;
+        if let Some(file) = file {
+            file.remove()?;
+        }
         Ok(outcome(&report))
     }
 

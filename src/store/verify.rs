@@ -3,11 +3,13 @@
 mod entries;
 mod events;
 mod micros;
+mod resuming;
 mod snapshot;
 mod statements;
 
 pub use entries::{ActRow, BatchRow, Entry};
 pub use events::{EventBatch, PartitionTable, RowOrder};
 pub use micros::unix_micros;
+pub use resuming::BatchTimes;
 pub use snapshot::{Snapshot, View};
 pub use statements::{EpochRow, NodeRow, SealRow, StatedCheckpoint};

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::window::{Open, Seen};
+use super::{
+    progress::ReadSpan,
+    window::{Open, Seen},
+};
 use crate::store::PartitionTable;
 
 /// A span of time, with the table that holds its rows where there is one. Microseconds since 1970.
@@ -11,6 +14,8 @@ pub(super) struct Span {
     pub from: i64,
     pub to: i64,
     pub table: Option<PartitionTable>,
+    /// It was read before the check was interrupted.
+    pub is_done: bool,
 }
 
 impl Span {
@@ -28,27 +33,50 @@ impl Span {
     }
 }
 
-/// All of time within these bounds: the partitions, and what lies between them.
-pub(super) fn spans(tables: Vec<PartitionTable>, from: i64, to: i64) -> Vec<Span> {
+/// All of time within these bounds: the partitions, what was read before, and what lies between them.
+pub(super) fn spans(
+    tables: Vec<PartitionTable>,
+    from: i64,
+    to: i64,
+    done: &[ReadSpan],
+) -> Vec<Span> {
+    let of_table = |table: PartitionTable| {
+        let bounds = (table.from, table.to);
+        let is_done = done.iter().any(|done| (done.from, done.to) == bounds);
+        Span { from: table.from, to: table.to, table: Some(table), is_done }
+    };
+    let (open_ended, mut known): (Vec<_>, Vec<_>) = tables
+        .into_iter()
+        .map(of_table)
+        .partition(|span| (span.from, span.to) == (i64::MIN, i64::MAX));
+    known.retain(|span| span.to > from && span.from < to);
+    for done in done {
+        // Where the partition is gone, or never was.
+        if !known.iter().any(|span| (span.from, span.to) == (done.from, done.to)) {
+            known.push(Span { from: done.from, to: done.to, table: None, is_done: true });
+        }
+    }
+    known.sort_by_key(|span| span.from);
+    let between = |from, to| Span { from, to, table: None, is_done: false };
     let mut spans = Vec::new();
     let mut at = from;
-    let open_ended = |table: &PartitionTable| (table.from, table.to) == (i64::MIN, i64::MAX);
-    for table in tables.iter().filter(|table| !open_ended(table)) {
-        if table.to <= from || table.from >= to {
-            continue;
+    for span in known {
+        if span.from > at {
+            spans.push(between(at, span.from));
         }
-        if table.from > at {
-            spans.push(Span { from: at, to: table.from, table: None });
-        }
-        at = at.max(table.to);
-        spans.push(Span { from: table.from, to: table.to, table: Some(table.clone()) });
+        at = at.max(span.to);
+        spans.push(span);
     }
     if at < to {
-        spans.push(Span { from: at, to, table: None });
+        spans.push(between(at, to));
     }
-    let rest = tables.into_iter().filter(open_ended);
-    spans.extend(rest.map(|table| Span { from: table.from, to: table.to, table: Some(table) }));
+    spans.extend(open_ended);
     spans
+}
+
+/// Whether other spans may have more of a batch.
+pub(super) fn is_elsewhere(open: &Open, spans: &[Span]) -> bool {
+    spans.iter().filter(|span| span.may_hold(open)).nth(1).is_some()
 }
 
 /// Those of which not all was seen in one partition.
@@ -56,11 +84,8 @@ pub(super) fn spans(tables: Vec<PartitionTable>, from: i64, to: i64) -> Vec<Span
 pub(super) struct Carried(HashMap<(i64, i64), Open>);
 
 impl Carried {
-    /// Takes on a batch that other spans may have more of; gives it back where none has.
-    pub fn carry(&mut self, open: Open, spans: &[Span]) -> Option<Open> {
-        if spans.iter().filter(|span| span.may_hold(&open)).count() < 2 {
-            return Some(open);
-        }
+    /// Takes on a batch that other spans may have more of.
+    pub fn carry(&mut self, open: Open) {
         let key = (open.batch.first_seq, open.batch.position);
         match self.0.get_mut(&key) {
             None => {
@@ -72,10 +97,9 @@ impl Carried {
                         *seen = *other;
                     }
                 }
-                there.left = there.seen.iter().filter(|seen| **seen == Seen::Not).count();
+                there.count_left();
             }
         }
-        None
     }
 
     /// All of them, when every span is read.

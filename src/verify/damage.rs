@@ -1,7 +1,8 @@
 //! Rows that fit nothing, and events that have no row: what became of them shows when all of them are known.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -21,7 +22,7 @@ const KEPT_BYTES: usize = 8 << 20;
 const REMEMBERED: usize = 100_000;
 
 /// Where a row is, and what it says of itself.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Whose {
     pub seq: i64,
     pub received_at: i64,
@@ -51,25 +52,25 @@ impl Whose {
 }
 
 /// A row under a number whose leaf is another.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Wrong {
     pub whose: Whose,
     pub row: Option<Copied>,
     pub slot: Slot,
     /// When the first and the last event of its batch were received.
     pub times: (Option<i64>, Option<i64>),
-    pub why: &'static str,
+    pub why: Cow<'static, str>,
 }
 
 /// A row of no batch.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Extra {
     whose: Whose,
     row: Option<Copied>,
 }
 
 /// Events of a batch, one after the other, that have no row.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Missing {
     first: i64,
     last: i64,
@@ -77,7 +78,7 @@ struct Missing {
 }
 
 /// All of it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Damage {
     wrong: HashMap<i64, Wrong>,
     extra: Vec<Extra>,
@@ -111,6 +112,7 @@ impl Damage {
         match self.keep(row) {
             Some(row) => {
                 let row = Some(row);
+                let why = why.into();
                 self.wrong.insert(whose.seq, Wrong { whose, row, slot, times, why });
             }
             None => self.at_once.add(Altered, whose.subject(), why),
@@ -225,7 +227,7 @@ impl Damage {
                 _ if outside => {
                     (Backdated, "received_at is not within the times of its batch".to_owned())
                 }
-                _ => (Altered, (*why).to_owned()),
+                _ => (Altered, why.to_string()),
             };
             findings.add(verdict, whose.subject(), why);
         }

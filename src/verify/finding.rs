@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, fmt};
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// What became of something that was recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     /// It is another than was recorded.
     Altered,
@@ -55,7 +56,7 @@ impl Verdict {
 }
 
 /// What a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A row of `audit.events`.
     Event {
@@ -161,7 +162,7 @@ impl fmt::Display for Subject {
 }
 
 /// Something that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// What became of it.
     pub verdict: Verdict,
@@ -175,11 +176,12 @@ pub struct Finding {
 const KEPT: usize = 10_000;
 
 /// All that is wrong.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Findings {
     kept: Vec<Finding>,
     counts: [u64; Verdict::ALL.len()],
     /// Headers that are found altered: by two signs each is one finding.
+    #[serde(skip)]
     headers: BTreeSet<(Uuid, i64)>,
 }
 
@@ -220,6 +222,11 @@ impl Findings {
     #[must_use]
     pub fn all(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// The first of them, and nothing else.
+    pub(super) fn into_kept(self) -> Vec<Finding> {
+        self.kept
     }
 
     /// Whether a header was found to be wrong.

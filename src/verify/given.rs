@@ -56,6 +56,17 @@ impl Roots {
         Roots { wanted, next }
     }
 
+    /// The root at this size is wanted, too.
+    pub fn also(&mut self, size: u64) {
+        self.wanted.entry(size).or_default();
+        self.next = self.wanted.keys().next().copied();
+    }
+
+    /// The root at this size, where it is known.
+    pub fn at(&self, size: u64) -> Option<Hash> {
+        self.wanted.get(&size).copied().flatten()
+    }
+
     /// Whether the root of a tree of so many leaves is wanted next.
     pub fn wants(&self, size: u64) -> bool {
         self.next == Some(size)

@@ -1,6 +1,11 @@
 //! The rows of a partition beside the batches that recorded them.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     acts::{Erased, Expired, Lawful},
@@ -11,7 +16,7 @@ use super::{
 use crate::{ledger::Hash, store::EventBatch};
 
 /// What was looked at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventCounts {
     /// Events that were compared with their leaves.
     pub checked: u64,
@@ -141,13 +146,78 @@ impl<'a> Partition<'a> {
     }
 }
 
+/// A partition that has expired: the position of the act that says so, and its begin.
+type ExpiredKey = (i64, i64);
+
+fn key_of(expired: &Expired) -> ExpiredKey {
+    (expired.position, expired.from)
+}
+
+/// Events that are gone, by the partitions of which any may have had them, in order of time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(Vec<ExpiredKey>, u64)>", into = "Vec<(Vec<ExpiredKey>, u64)>")]
+pub(super) struct OfExpired(BTreeMap<Vec<ExpiredKey>, u64>);
+
+impl From<Vec<(Vec<ExpiredKey>, u64)>> for OfExpired {
+    fn from(entries: Vec<(Vec<ExpiredKey>, u64)>) -> OfExpired {
+        OfExpired(entries.into_iter().collect())
+    }
+}
+
+impl From<OfExpired> for Vec<(Vec<ExpiredKey>, u64)> {
+    fn from(of: OfExpired) -> Self {
+        of.0.into_iter().collect()
+    }
+}
+
+impl OfExpired {
+    fn add(&mut self, one_of: Vec<ExpiredKey>, events: u64) {
+        *self.0.entry(one_of).or_default() += events;
+    }
+
+    /// Adds those of another span.
+    pub fn join(&mut self, other: OfExpired) {
+        for (one_of, events) in other.0 {
+            self.add(one_of, events);
+        }
+    }
+
+    /// How many events more of each partition's time are gone than it had, where those of a batch that may have been in several
+    /// went with whichever of them had room. The partitions are in order of time.
+    pub fn beyond(&self, expired: &[Expired]) -> Vec<u64> {
+        let places: HashMap<_, _> =
+            expired.iter().enumerate().map(|(place, expired)| (key_of(expired), place)).collect();
+        let mut room: Vec<u64> = expired
+            .iter()
+            .map(|of| of.events.map_or(u64::MAX, |events| u64::try_from(events).unwrap_or(0)))
+            .collect();
+        let mut beyond = vec![0; expired.len()];
+        let place_of = |key| places.get(key).copied();
+        let mut gone: Vec<(Vec<usize>, u64)> = self
+            .0
+            .iter()
+            .map(|(one_of, events)| (one_of.iter().filter_map(place_of).collect(), *events))
+            .collect();
+        gone.sort_by_key(|(places, _)| places.last().copied());
+        for (places, mut left) in gone {
+            for place in &places {
+                let taken = left.min(room[*place]);
+                (room[*place], left) = (room[*place] - taken, left - taken);
+            }
+            if let Some(last) = places.last() {
+                beyond[*last] += left;
+            }
+        }
+        beyond
+    }
+}
+
 /// What is missing of batches of which nothing is to come any more.
 #[derive(Debug, Default)]
 pub(super) struct Absent {
     pub damage: Damage,
     pub counts: EventCounts,
-    /// Events that are gone, by the partitions of which any may have had them: places in the list of those that have expired.
-    expired: BTreeMap<Vec<usize>, u64>,
+    pub of_expired: OfExpired,
 }
 
 impl Absent {
@@ -162,7 +232,8 @@ impl Absent {
         if !places.is_empty() {
             let left = u64::try_from(open.left).unwrap_or(u64::MAX);
             self.counts.expired += left;
-            *self.expired.entry(places).or_default() += left;
+            let one_of = places.into_iter().map(|place| key_of(&lawful.expired[place]));
+            self.of_expired.add(one_of.collect(), left);
             return;
         }
         let mut offset = 0;
@@ -175,28 +246,5 @@ impl Absent {
             }
             offset += run.len();
         }
-    }
-
-    /// How many events more of each partition's time are gone than it had, where those of a batch that may have been in several
-    /// went with whichever of them had room. The partitions are in order of time.
-    pub fn beyond(&self, expired: &[Expired]) -> Vec<u64> {
-        let mut room: Vec<u64> = expired
-            .iter()
-            .map(|of| of.events.map_or(u64::MAX, |events| u64::try_from(events).unwrap_or(0)))
-            .collect();
-        let mut beyond = vec![0; expired.len()];
-        let mut gone: Vec<_> = self.expired.iter().collect();
-        gone.sort_by_key(|(places, _)| places.last());
-        for (places, events) in gone {
-            let mut left = *events;
-            for place in places {
-                let taken = left.min(room[*place]);
-                (room[*place], left) = (room[*place] - taken, left - taken);
-            }
-            if let Some(last) = places.last() {
-                beyond[*last] += left;
-            }
-        }
-        beyond
     }
 }

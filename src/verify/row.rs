@@ -1,5 +1,6 @@
 //! A row of `audit.events` as PostgreSQL copies it, and its leaf.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -180,8 +181,9 @@ impl<'a> Row<'a> {
 }
 
 /// A row that outlives its message.
-#[derive(Debug, Clone)]
-pub(super) struct Copied(Vec<u8>);
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Copied(#[serde(with = "super::base64")] Vec<u8>);
 
 impl Copied {
     /// Bytes that it takes.

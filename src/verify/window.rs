@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use serde::{Deserialize, Serialize};
+
 use super::row::Salt;
 use crate::{ledger::Hash, store::EventBatch};
 
@@ -9,7 +11,7 @@ use crate::{ledger::Hash, store::EventBatch};
 const MOST_EVENTS: usize = 10_000;
 
 /// What is known of an event of a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Seen {
     /// No row of it has come.
     Not,
@@ -40,9 +42,11 @@ pub(super) struct Place {
 }
 
 /// What an event's leaf is, and its salt; the salt is zero where it cannot be told.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Slot {
+    #[serde(with = "super::base64")]
     pub leaf: Hash,
+    #[serde(with = "super::base64")]
     pub salt: Salt,
 }
 
@@ -57,6 +61,11 @@ impl Open {
         let mut open = Open { batch, seen: vec![Seen::Not; events], left: events, crosses: false };
         open.crosses = open.times().is_none_or(|(from, to)| from < span.start || to >= span.end);
         open
+    }
+
+    /// Counts anew how many of its events were not seen.
+    pub fn count_left(&mut self) {
+        self.left = self.seen.iter().filter(|seen| **seen == Seen::Not).count();
     }
 
     /// Whether it has leaves: where the ledger was off it has none.

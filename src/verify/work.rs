@@ -1,9 +1,11 @@
 //! Checking: first the tree, whole and in its order, then the events, partition by partition.
 
 mod events;
+mod keeping;
 mod tree;
 
 use std::{
+    io,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -12,7 +14,12 @@ use std::{
     time::Duration,
 };
 
-use super::{finding::Findings, given::Given, partition::EventCounts, row::NoRow, seals::Counts};
+pub use keeping::Keeping;
+
+use super::{
+    finding::Findings, given::Given, partition::EventCounts, progress::Differs, row::NoRow,
+    seals::Counts,
+};
 use crate::{
     ledger::{Hash, NoteError, VerifierKey},
     store::{ReadError, Settings, Snapshot},
@@ -70,6 +77,8 @@ impl Meter {
 pub struct TreeState {
     /// Which one.
     pub epoch: i32,
+    /// The position from which on it takes on what is recorded.
+    pub position_from: i64,
     /// Its seals.
     pub seals: u64,
     /// Its leaves.
@@ -95,6 +104,21 @@ pub struct Report {
     pub partitions: u64,
     /// Partitions that were dropped while this ran, and so were not read.
     pub gone: Vec<String>,
+    /// What of it was done before the check was interrupted; none where nothing was.
+    pub taken: Option<Taken>,
+}
+
+/// What was done before a check was interrupted, and was not done again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Taken {
+    /// Partitions, which the report counts, too.
+    pub partitions: u64,
+    /// Events of them that were compared with their leaves, which it counts, too.
+    pub events: u64,
+    /// The instant at which the first of them was seen, in microseconds since 1970.
+    pub from: i64,
+    /// That at which the last one was.
+    pub to: i64,
 }
 
 /// Why it could not be checked.
@@ -114,22 +138,36 @@ pub enum CheckError {
     /// What comes is not what was asked for.
     #[error(transparent)]
     NoRow(#[from] NoRow),
+    /// What was kept is of another history.
+    #[error("{0}")]
+    Differs(Differs),
+    /// What is done cannot be kept.
+    #[error("what is done cannot be kept: {0}")]
+    Keep(#[source] io::Error),
     /// A part of it died.
     #[error("a part of the check died: {0}")]
     Died(#[from] tokio::task::JoinError),
 }
 
-/// Checks everything that stands in the database at this instant.
+/// Checks everything that stands in the database at this instant. What `keeping` has of an earlier one is not done again, and what is
+/// done is given to it.
 ///
 /// # Errors
-/// It cannot be read. Nothing that was found before is said then.
-pub async fn check(request: &Request, meter: &Arc<Meter>) -> Result<Report, CheckError> {
+/// It cannot be read. Nothing that was found before is said then, but `keeping` has it.
+pub async fn check(
+    request: &Request,
+    meter: &Arc<Meter>,
+    mut keeping: Keeping,
+) -> Result<Report, CheckError> {
+    // Where it cannot be kept that shows before hours of work.
+    keeping.keep()?;
     let snapshot = Arc::new(Snapshot::take(&request.store).await?);
     let (events, leaves) = snapshot.view().await?.amount().await?;
     let number = |number: i64| u64::try_from(number).unwrap_or_default();
     meter.all_events.store(number(events), Relaxed);
     meter.all_leaves.store(number(leaves), Relaxed);
-    let (mut report, lawful) = tree::check(request, &snapshot, meter).await?;
-    events::check(request, &snapshot, lawful, meter, &mut report).await?;
+    let (mut report, lawful) = tree::check(request, &snapshot, meter, &keeping.progress).await?;
+    keeping.knows(&snapshot, &report).await?;
+    events::check(request, &snapshot, lawful, meter, keeping, &mut report).await?;
     Ok(report)
 }

@@ -4,6 +4,7 @@ mod evaded;
 mod events;
 mod headers;
 mod lawful;
+mod resumed;
 mod rewritten;
 mod statements;
 

@@ -20,7 +20,7 @@ use crate::{
         Checkpoint,
         proof_file::{Part, ProofFile, ProvenEvent},
     },
-    verify::{Finding, NoProof, Report, Request, Subject, Verdict},
+    verify::{Finding, NoProof, Report, Request, Subject, Taken, Verdict},
 };
 
 /// What is written.
@@ -48,8 +48,10 @@ impl<'a> Page<'a> {
     }
 
     fn rate(&self) -> u64 {
+        let taken = self.report.taken.map_or(0, |taken| taken.events);
+        let read = self.report.events.checked.saturating_sub(taken);
         // As a whole number of events, for people.
-        (self.report.events.checked as f64 / self.took.as_secs_f64().max(0.001)) as u64
+        (read as f64 / self.took.as_secs_f64().max(0.001)) as u64
     }
 
     /// Writes it for people.
@@ -146,7 +148,18 @@ impl<'a> Page<'a> {
     }
 
     fn write_uncovered(&self, out: &mut Output) -> io::Result<()> {
-        let Report { counts, events, gone, .. } = self.report;
+        let Report { counts, events, gone, taken, .. } = self.report;
+        if let Some(Taken { partitions, events, from, to }) = taken {
+            writeln!(
+                out,
+                "         {} of them, in {} partition(s), were checked before it was interrupted, from {} to {}: what was changed\n\
+                 \x20        there since is not noticed",
+                number(*events),
+                number(*partitions),
+                instant(*from).unwrap_or_default(),
+                instant(*to).unwrap_or_default()
+            )?;
+        }
         let keyed = !self.request.keys.is_empty();
         let lines = [
             (events.expired, "event(s) lawfully gone with partitions that have expired"),
@@ -175,7 +188,7 @@ impl<'a> Page<'a> {
 
 impl Serialize for Page<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Report { findings, counts, trees, events, partitions, gone } = self.report;
+        let Report { findings, counts, trees, events, partitions, gone, taken } = self.report;
         let verdicts: serde_json::Map<String, Value> = self
             .counts()
             .map(|(verdict, count)| (verdict.name().to_owned(), count.into()))
@@ -212,6 +225,12 @@ impl Serialize for Page<'_> {
             "events_not_covered": events.uncovered,
             "partitions": partitions,
             "partitions_gone": gone,
+            "taken": taken.map(|Taken { partitions, events, from, to }| json!({
+                "partitions": partitions,
+                "events": events,
+                "from": instant(from),
+                "to": instant(to),
+            })),
             "seconds": self.took.as_secs_f64(),
         })
         .serialize(serializer)
@@ -220,9 +239,7 @@ impl Serialize for Page<'_> {
 
 /// A finding as an object: its verdict, what it is about, and why.
 fn listed(finding: &Finding) -> Value {
-    let at = |micros: &i64| {
-        OffsetDateTime::from_unix_timestamp_nanos(i128::from(*micros) * 1_000).ok().map(exact)
-    };
+    let at = |micros: &i64| instant(*micros);
     let subject = match &finding.subject {
         Subject::Event { seq, received_at, event_id, partition } => json!({
             "kind": "event", "seq": seq, "received_at": received_at.as_ref().and_then(at), "event_id": event_id.map(|id| id.to_string()), "partition": partition,
@@ -252,6 +269,11 @@ fn listed(finding: &Finding) -> Value {
         listed.extend(subject);
     }
     listed
+}
+
+/// A time in microseconds since 1970; none where it is not one of a calendar.
+fn instant(micros: i64) -> Option<String> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000).ok().map(exact)
 }
 
 fn number(number: u64) -> String {

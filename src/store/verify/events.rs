@@ -2,6 +2,7 @@
 
 use futures_util::{Stream, TryStreamExt as _};
 use sqlx::{FromRow, Row as _, postgres::PgRow};
+use uuid::Uuid;
 
 use super::{
     entries::time,
@@ -16,7 +17,8 @@ const UNDEFINED_TABLE: &str = "42P01";
 /// A macro, so that each statement is one constant text.
 macro_rules! batches {
     () => {
-        "select coalesce(b.position, -9223372036854775808) as position, coalesce(b.first_seq, -9223372036854775808) as first_seq,
+        "select coalesce(b.lane, '00000000-0000-0000-0000-000000000000') as lane, coalesce(b.number, 0) as number,
+                coalesce(b.position, -9223372036854775808) as position, coalesce(b.first_seq, -9223372036854775808) as first_seq,
                 coalesce(b.events, 0) as events, b.received_from, b.received_to, b.leaves, b.salts
            from audit.batches b
           where (b.events > 0 or length(b.leaves) > 0)
@@ -53,6 +55,8 @@ pub enum RowOrder {
 #[derive(Debug, Clone)]
 #[expect(missing_docs, reason = "the columns, as the database describes them")]
 pub struct EventBatch {
+    pub lane: Uuid,
+    pub number: i64,
     pub position: i64,
     pub first_seq: i64,
     pub events: i32,
@@ -171,8 +175,10 @@ impl View {
     }
 }
 
-fn batch(row: &PgRow) -> Result<EventBatch, sqlx::Error> {
+pub(super) fn batch(row: &PgRow) -> Result<EventBatch, sqlx::Error> {
     Ok(EventBatch {
+        lane: row.try_get("lane")?,
+        number: row.try_get("number")?,
         position: row.try_get("position")?,
         first_seq: row.try_get("first_seq")?,
         events: row.try_get("events")?,

@@ -5,18 +5,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use futures_util::{Stream, TryStreamExt as _};
 use tokio::task::JoinSet;
 
-use super::{CheckError, Meter, Report, Request};
+use super::{CheckError, Keeping, Meter, Report, Request};
 use crate::{
     store::{EventBatch, ReadError, RowOrder, Snapshot},
     verify::{
         acts::Lawful,
-        carried::{Carried, Span, spans},
+        carried::{Carried, Span, is_elsewhere, spans},
         damage::Damage,
         finding::{Subject, Verdict},
         partition::{Absent, EventCounts, Partition},
+        progress::{Half, Progress, ReadSpan},
         row::{Row, Rows},
         window::{Open, Seen},
     },
@@ -34,29 +35,36 @@ struct Shared {
     since: i64,
     until: i64,
     window: usize,
+    horizon: i64,
     todo: Mutex<VecDeque<Span>>,
     done: Mutex<Done>,
 }
 
 /// What has come of the spans that are read.
-#[derive(Default)]
 struct Done {
+    keeping: Keeping,
     carried: Carried,
-    absent: Absent,
-    damage: Damage,
-    counts: EventCounts,
-    partitions: u64,
     gone: Vec<String>,
 }
 
 /// What became of a partition.
 enum Reading {
     /// It was read.
-    Done(Vec<Open>, Box<Damage>, EventCounts),
+    Done(Box<Outcome>),
     /// Its rows are in no order of commits: too many batches would have to be kept.
     Disordered,
     /// It is not there any more.
     Gone,
+}
+
+/// What came of a span.
+#[derive(Default)]
+struct Outcome {
+    counts: EventCounts,
+    damage: Damage,
+    absent: Absent,
+    /// Batches of which other spans may have more.
+    elsewhere: Vec<Open>,
 }
 
 /// Checks the events of the time that is asked for.
@@ -65,10 +73,12 @@ pub(super) async fn check(
     snapshot: &Arc<Snapshot>,
     lawful: Lawful,
     meter: &Arc<Meter>,
+    mut keeping: Keeping,
     report: &mut Report,
 ) -> Result<(), CheckError> {
     let mut view = snapshot.view().await?;
     let tables = view.partition_tables().await?;
+    let horizon = view.horizon().await?;
     let (since, until) = (request.since.unwrap_or(i64::MIN), request.until.unwrap_or(i64::MAX));
     let (mut from, mut to) = (since, until);
     if (since, until) != (i64::MIN, i64::MAX) {
@@ -81,17 +91,21 @@ pub(super) async fn check(
         meter.all_events.store(rows, Relaxed);
     }
     drop(view);
-    let spans = spans(tables, from, to);
+    let mut carried = Carried::default();
+    report.taken = keeping.take(snapshot, &tables, &lawful, &mut carried).await?;
+    meter.events.store(report.taken.map_or(0, |taken| taken.events), Relaxed);
+    let spans = spans(tables, from, to, &keeping.progress.spans);
     let shared = Arc::new(Shared {
         snapshot: snapshot.clone(),
         lawful,
         meter: meter.clone(),
-        todo: Mutex::new(spans.clone().into()),
+        todo: Mutex::new(spans.iter().filter(|span| !span.is_done).cloned().collect()),
         spans,
         since,
         until,
         window: request.window,
-        done: Mutex::default(),
+        horizon,
+        done: Mutex::new(Done { keeping, carried, gone: Vec::new() }),
     });
     let mut workers = JoinSet::new();
     for _ in 0..request.jobs.get().min(shared.spans.len()) {
@@ -113,22 +127,12 @@ async fn work(shared: Arc<Shared>) -> Result<(), CheckError> {
             Reading::Disordered => shared.read(&span, RowOrder::Sorted).await?,
             reading => reading,
         };
+        let partition = span.table.as_ref().map(|table| table.name.clone());
         let mut done = shared.done.lock().unwrap_or_else(PoisonError::into_inner);
-        done.partitions += u64::from(span.table.is_some());
         match reading {
-            Reading::Done(open, damage, counts) => {
-                done.damage.join(*damage);
-                done.counts.add(counts);
-                for open in open {
-                    done.leave(open, &shared);
-                }
-            }
+            Reading::Done(outcome) => done.take(&shared, &span, partition, *outcome)?,
             Reading::Disordered => {}
-            Reading::Gone => {
-                let name = span.table.map(|table| table.name).unwrap_or_default();
-                done.partitions -= 1;
-                done.gone.push(name);
-            }
+            Reading::Gone => done.gone.extend(partition),
         }
     }
 }
@@ -140,14 +144,16 @@ impl Shared {
         let (from, to) = (span.from.max(self.since), span.to.min(self.until));
         let mut batches = batch_view.event_batches(from, to, order);
         let Some(table) = &span.table else {
-            return self.nothing(span, &mut batches).await;
+            let mut outcome = Outcome::default();
+            self.rest(span, &mut batches, &mut outcome).await?;
+            return Ok(Reading::Done(Box::new(outcome)));
         };
         let mut row_view = self.snapshot.view().await?;
         let Some(mut messages) = row_view.rows(table, order).await? else {
             return Ok(Reading::Gone);
         };
         let mut partition = Partition::new(&table.name, span.from..span.to, &self.lawful);
-        let (mut last, mut ended, mut open) = (i64::MIN, false, Vec::new());
+        let (mut last, mut ended, mut outcome) = (i64::MIN, false, Outcome::default());
         let mut told = 0;
         while let Some(message) = messages.try_next().await? {
             for row in Rows::of(message.as_ref()) {
@@ -166,10 +172,9 @@ impl Shared {
                         break;
                     }
                     if order == RowOrder::Sorted {
-                        open.extend(
-                            partition.window.before(row.seq()).into_iter().filter(Open::is_wanting),
-                        );
-                        self.relieve(&mut open);
+                        for open in partition.window.before(row.seq()) {
+                            outcome.leave(open, self);
+                        }
                     } else if partition.window.size() > self.window {
                         return Ok(Reading::Disordered);
                     }
@@ -184,41 +189,30 @@ impl Shared {
             }
         }
         self.meter.events.fetch_add(told, Relaxed);
-        open.extend(partition.window.rest().into_iter().filter(Open::is_wanting));
-        if span.is_open_ended() {
-            open.retain(|open| open.seen.iter().any(|seen| *seen != Seen::Not));
-        } else {
-            while let Some(batch) = batches.try_next().await? {
-                open.push(Open::new(batch, &(span.from..span.to)));
-                self.relieve(&mut open);
+        let is_seen = |open: &Open| open.seen.iter().any(|seen| *seen != Seen::Not);
+        for open in partition.window.rest() {
+            if !span.is_open_ended() || is_seen(&open) {
+                outcome.leave(open, self);
             }
         }
-        Ok(Reading::Done(open, Box::new(partition.damage), partition.counts))
+        if !span.is_open_ended() {
+            self.rest(span, &mut batches, &mut outcome).await?;
+        }
+        (outcome.damage, outcome.counts) = (partition.damage, partition.counts);
+        Ok(Reading::Done(Box::new(outcome)))
     }
 
-    /// A time of which there is no table.
-    async fn nothing(
+    /// The batches of which no row has come.
+    async fn rest(
         &self,
         span: &Span,
         batches: &mut (impl Stream<Item = Result<EventBatch, ReadError>> + Unpin),
-    ) -> Result<Reading, CheckError> {
-        let mut open = Vec::new();
-        while let Some(batch) = batches.next().await {
-            open.push(Open::new(batch?, &(span.from..span.to)));
-            self.relieve(&mut open);
+        outcome: &mut Outcome,
+    ) -> Result<(), CheckError> {
+        while let Some(batch) = batches.try_next().await? {
+            outcome.leave(Open::new(batch, &(span.from..span.to)), self);
         }
-        Ok(Reading::Done(open, Box::default(), EventCounts::default()))
-    }
-
-    /// Does not let what is missing gather.
-    fn relieve(&self, open: &mut Vec<Open>) {
-        const MANY: usize = 1_000;
-        if open.len() >= MANY {
-            let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-            for open in open.drain(..) {
-                done.leave(open, self);
-            }
-        }
+        Ok(())
     }
 
     fn is_asked_for(&self, row: &Row<'_>) -> bool {
@@ -229,12 +223,21 @@ impl Shared {
     /// Says what is wrong, when all spans are read.
     fn conclude(&self, report: &mut Report) {
         let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
-        let Done { carried, mut absent, mut damage, mut counts, partitions, gone } =
-            std::mem::take(&mut *done);
+        let carried = std::mem::take(&mut done.carried);
+        let Progress { spans, earlier, .. } = &mut done.keeping.progress;
+        let (spans, earlier) = (std::mem::take(spans), std::mem::take(earlier));
+        let (mut damage, mut counts, mut absent) =
+            (Damage::default(), EventCounts::default(), Absent::default());
+        for span in spans {
+            report.partitions += u64::from(span.partition.is_some());
+            damage.join(span.damage);
+            counts.add(span.counts);
+            absent.of_expired.join(span.of_expired);
+        }
         for open in carried.rest() {
             absent.leave(&open, &self.lawful);
         }
-        let beyond = absent.beyond(&self.lawful.expired);
+        let beyond = absent.of_expired.beyond(&self.lawful.expired);
         for (expired, more) in self.lawful.expired.iter().zip(beyond).filter(|(_, more)| *more > 0)
         {
             let subject = Subject::Partition { name: expired.partition.clone() };
@@ -246,16 +249,50 @@ impl Shared {
         damage.join(absent.damage);
         counts.add(absent.counts);
         report.findings.join(damage.judge());
-        (report.events, report.partitions, report.gone) = (counts, partitions, gone);
+        report.findings.add_new(earlier, Some(BEFORE));
+        (report.events, report.gone) = (counts, std::mem::take(&mut done.gone));
+    }
+}
+
+/// What is said of a finding that is none any more.
+const BEFORE: &str = "found before the check was interrupted, and not any more";
+
+impl Outcome {
+    /// Nothing more of a batch is to come here.
+    fn leave(&mut self, open: Open, shared: &Shared) {
+        if !open.is_wanting() {
+        } else if is_elsewhere(&open, &shared.spans) {
+            self.elsewhere.push(open);
+        } else {
+            self.absent.leave(&open, &shared.lawful);
+        }
     }
 }
 
 impl Done {
-    fn leave(&mut self, open: Open, shared: &Shared) {
-        if open.is_wanting()
-            && let Some(open) = self.carried.carry(open, &shared.spans)
-        {
-            self.absent.leave(&open, &shared.lawful);
-        }
+    /// Takes on what came of a span.
+    fn take(
+        &mut self,
+        shared: &Shared,
+        span: &Span,
+        partition: Option<String>,
+        outcome: Outcome,
+    ) -> Result<(), CheckError> {
+        let Outcome { mut counts, mut damage, absent, elsewhere } = outcome;
+        counts.add(absent.counts);
+        damage.join(absent.damage);
+        let done = ReadSpan {
+            partition,
+            from: span.from,
+            to: span.to,
+            at: shared.snapshot.now(),
+            horizon: shared.horizon,
+            counts,
+            of_expired: absent.of_expired,
+            damage,
+            halves: elsewhere.iter().map(Half::of).collect(),
+        };
+        elsewhere.into_iter().for_each(|open| self.carried.carry(open));
+        self.keeping.done(done)
     }
 }

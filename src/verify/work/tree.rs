@@ -19,6 +19,7 @@ use crate::{
         given::{self, Roots},
         keys::{Checked, Keys},
         lanes::Lanes,
+        progress::{OTHER_HISTORY, Progress},
         seals::{Due, Seals},
         tree::Full,
     },
@@ -48,6 +49,7 @@ pub(super) async fn check(
     request: &Request,
     snapshot: &Snapshot,
     meter: &Meter,
+    progress: &Progress,
 ) -> Result<(Report, Lawful), CheckError> {
     let mut view = snapshot.view().await?;
     let epochs = view.epochs().await?;
@@ -81,7 +83,10 @@ pub(super) async fn check(
     let mut trees = Vec::new();
     for (place, epoch) in epochs.iter().enumerate() {
         let end = epochs.get(place + 1).map_or(i64::MAX, |next| next.position_from);
-        seals.begin(epoch, Roots::of(&request.given, epoch.epoch));
+        let mut roots = Roots::of(&request.given, epoch.epoch);
+        let known = progress.tree(epoch.epoch);
+        known.iter().for_each(|(size, _)| roots.also(*size));
+        seals.begin(epoch, roots);
         let mut stated = Stated {
             nodes: ahead(node_view.nodes(epoch.epoch)),
             notes: ahead(note_view.checkpoints(epoch.epoch)),
@@ -106,7 +111,11 @@ pub(super) async fn check(
         }
         let (size, root) = (seals.tree().size(), seals.tree().root());
         let agreed = seals.roots.compare(&request.given, epoch.epoch, size, &mut seals.findings);
-        trees.push(TreeState { epoch: epoch.epoch, seals: count, size, root, agreed });
+        if known.is_some_and(|(size, root)| seals.roots.at(size) != Some(root)) {
+            return Err(CheckError::Differs(OTHER_HISTORY));
+        }
+        let (epoch, position_from) = (epoch.epoch, epoch.position_from);
+        trees.push(TreeState { epoch, position_from, seals: count, size, root, agreed });
     }
     signatures.finish(&mut seals).await?;
     for epoch in epochs.iter().skip(1) {

@@ -6,7 +6,7 @@ use super::{History, verdicts_of};
 use crate::support::{Bed, Scene, event};
 
 /// Seals what was put on record meanwhile.
-async fn seals(scene: &Scene) -> Result<()> {
+pub(super) async fn seals(scene: &Scene) -> Result<()> {
     scene.daemon().await?.stops_cleanly().await
 }
 
@@ -75,27 +75,27 @@ async fn erased_events_are_clean_and_what_is_put_in_their_place_is_not() -> Resu
     Ok(())
 }
 
-/// As retention does it: the act first, then its seal, then the partition.
+/// As retention does it: the act first, then the partition.
+pub(super) const EXPIRED: &str = "begin;
+    create temp table span as select bounds[1]::timestamptz as lower, bounds[2]::timestamptz as upper from (
+        select regexp_match(pg_get_expr(relpartbound, oid), $x$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$x$) as bounds
+          from pg_class where relname = 'events_early') p;
+    lock table audit.batches in row exclusive mode;
+    select audit.act(gen_random_uuid(), now(), 'expired', json_build_object('partition', 'events_early',
+               'from', (select to_char(lower at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from span),
+               'to', (select to_char(upper at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from span),
+               'events', (select count(*) from audit.events_early) + 0), null, null);
+    insert into audit.expired_partitions (name, from_at, to_at, events, bytes, keep)
+        select 'events_early', lower, upper, 1, 1, interval '1 day' from span;
+    drop table audit.events_early; commit";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_that_has_expired_is_gone_lawfully() -> Result<()> {
     let history = History::shared().await?;
     let bed = Bed::shared().await?;
-    let announce = "lock table audit.batches in row exclusive mode;
-        select audit.act(gen_random_uuid(), now(), 'expired', json_build_object('partition', 'events_early',
-                   'from', (select to_char(lower at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from span),
-                   'to', (select to_char(upper at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') from span),
-                   'events', (select count(*) from audit.events_early) + MORE), null, null)";
-    let span = "create temp table span as select bounds[1]::timestamptz as lower, bounds[2]::timestamptz as upper from (
-            select regexp_match(pg_get_expr(relpartbound, oid), $x$FROM \\('([^']+)'\\) TO \\('([^']+)'\\)$x$) as bounds
-              from pg_class where relname = 'events_early') p;";
-    let dropped = "insert into audit.expired_partitions (name, from_at, to_at, events, bytes, keep)
-                       select 'events_early', lower, upper, 1, 1, interval '1 day' from span; drop table audit.events_early";
     for (more, verdicts) in [("0", &[][..]), ("-1", &["DELETED"])] {
         let copy = history.copy().await?;
-        let announce = announce.replace("MORE", more);
-        bed.postgres
-            .sql(&copy.name, &format!("begin; {span} {announce}; {dropped}; commit"))
-            .await?;
+        bed.postgres.sql(&copy.name, &EXPIRED.replace(") + 0)", &format!(") + {more})"))).await?;
         seals(&copy).await?;
         let said = verify(&copy)?;
         ensure!(verdicts_of(&said)? == verdicts, "{said:#}");
