@@ -17,7 +17,7 @@ pub struct Options {
     /// Events of the history
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(400..=1_000_000))]
     events: u32,
-    /// Arguments for the tests, such as a part of a test's name, or --nocapture
+    /// Arguments for the tests: part of a name instead of `verify::`, which they all have, and options such as --nocapture
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
@@ -29,8 +29,11 @@ impl Options {
             .enable_all()
             .build()?
             .block_on(ensure_installed(&[Package::RabbitMq, Package::Postgres]))?;
+        let is_name = |argument: &OsString| !argument.as_encoded_bytes().starts_with(b"-");
+        let all = (!self.arguments.iter().any(is_name)).then_some("verify::");
         let status = cargo::command()
-            .args(["test", "--package", "bloodbank-audit", "--test", "it", "--", "verify::"])
+            .args(["test", "--package", "bloodbank-audit", "--test", "it", "--"])
+            .args(all)
             .args(self.arguments)
             .env(EVENTS, self.events.to_string())
             .stdin(Stdio::null())
