@@ -93,7 +93,10 @@ impl Options {
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
         let asked_for = filter_json(&Filter { id: Some(self.id.clone()), ..Filter::default() });
         let noted = Noted::begin(&config, Purpose::Export, "prove", asked_for).await?;
-        let proof = self.prove(&config).await?;
+        let store = settings::store(&config)?;
+        let mut reader = Reader::open(&store, self.timeout).await?;
+        let mut prover = Prover::open(&store, self.timeout).await?;
+        let proof = self.prove_with(&mut reader, &mut prover).await?;
         let mut text = serde_json::to_string_pretty(&proof)?;
         text.push('\n');
         match &self.out {
@@ -109,10 +112,16 @@ impl Options {
         Ok(Found::Something)
     }
 
-    async fn prove(&self, config: &Config) -> anyhow::Result<ProofFile> {
-        let store = settings::store(config)?;
-        let (seq, received_at) = self.chosen(&store).await?;
-        let mut prover = Prover::open(&store, self.timeout).await?;
+    /// The proof, made over connections that are open.
+    ///
+    /// # Errors
+    /// There is none, or the database cannot be asked.
+    pub async fn prove_with(
+        &self,
+        reader: &mut Reader,
+        prover: &mut Prover,
+    ) -> anyhow::Result<ProofFile> {
+        let (seq, received_at) = self.chosen(reader).await?;
         let exhibit = prover.exhibit(seq, received_at).await?.ok_or_else(|| {
             unprovable(
                 "it was recorded while the ledger was off, or the header of its batch is gone",
@@ -170,11 +179,7 @@ impl Options {
     }
 
     /// Which event is meant.
-    async fn chosen(
-        &self,
-        store: &crate::store::Settings,
-    ) -> anyhow::Result<(i64, OffsetDateTime)> {
-        let mut reader = Reader::open(store, self.timeout).await?;
+    async fn chosen(&self, reader: &mut Reader) -> anyhow::Result<(i64, OffsetDateTime)> {
         let filter = Filter { id: Some(self.id.clone()), canaries: true, ..Filter::default() };
         let selection =
             Selection { order: Order::Oldest, limit: None, bodies: false, body_bytes: false };

@@ -16,7 +16,9 @@ mod meter;
 mod observer;
 mod past;
 mod profile;
+mod proof;
 mod queries;
+mod recorded;
 mod release;
 mod replay;
 mod report;
@@ -55,18 +57,22 @@ pub enum Scenario {
     Queries,
     /// Publishing the history to a queue, beside a bare publisher; only where it is named
     Replay,
+    /// Checking a recorded history; only where it is named
+    Verify,
+    /// Proving one event, and checking its proof; only where it is named
+    Prove,
 }
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// What to measure; everything but queries and replay where nothing is named
+    /// What to measure; everything but queries, replay, verify and prove where nothing is named
     #[arg(value_enum)]
     scenarios: Vec<Scenario>,
     /// How often each measurement is taken; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
     runs: u32,
-    /// Events of a backlog
+    /// Events of a backlog, and of the history that is replayed, verified and proven
     #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
     events: u32,
     /// Rows that the table holds before it grows; 50000000 take half an hour and 30 GB
@@ -81,6 +87,12 @@ pub struct Options {
     /// Only replay, as the scenario of that name
     #[arg(long)]
     replay: bool,
+    /// Only verify, as the scenario of that name
+    #[arg(long)]
+    verify: bool,
+    /// Only prove, as the scenario of that name
+    #[arg(long)]
+    prove: bool,
     /// Millions of events of the past that is asked, in 60 daily partitions; each takes half a gigabyte
     #[arg(long, value_name = "MILLIONS", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     past: u32,
@@ -119,12 +131,13 @@ pub fn run(
 impl Options {
     /// Measures what is asked for, and ends before that where a signal comes.
     pub fn run(mut self) -> Result<ExitCode> {
-        if self.queries {
-            self.scenarios.push(Scenario::Queries);
-        }
-        if self.replay {
-            self.scenarios.push(Scenario::Replay);
-        }
+        let flags = [
+            (self.queries, Scenario::Queries),
+            (self.replay, Scenario::Replay),
+            (self.verify, Scenario::Verify),
+            (self.prove, Scenario::Prove),
+        ];
+        self.scenarios.extend(flags.iter().filter(|(asked, _)| *asked).map(|(_, word)| *word));
         let drains = [Scenario::Drain, Scenario::Memory, Scenario::Size];
         let none_drains = !drains.iter().any(|scenario| self.scenarios.contains(scenario));
         if self.profile.is_some() && !self.scenarios.is_empty() && none_drains {
@@ -163,6 +176,14 @@ impl Options {
         }
         if names(Scenario::Replay) || self.scene.quick {
             report.replay = Some(replay::measure(screen, &scene, &scale).await?);
+        }
+        let quick = self.scene.quick;
+        let asked = proof::Asked {
+            verify: names(Scenario::Verify) || quick,
+            prove: names(Scenario::Prove) || quick,
+        };
+        if asked.verify || asked.prove {
+            report.proofs = Some(proof::measure(screen, &scene, &scale, asked).await?);
         }
         report.print(screen);
         if let Some(file) = &self.json {

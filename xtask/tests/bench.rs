@@ -13,7 +13,17 @@ fn everything_is_measured() {
     let told = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{told}\n{errors}", output.status);
-    for title in ["Drain", "Size", "Latency", "Growth", "Queries", "Replay", "Memory", "Targets"] {
+    for title in [
+        "Drain",
+        "Size",
+        "Latency",
+        "Growth",
+        "Queries",
+        "Replay",
+        "Verify and prove",
+        "Memory",
+        "Targets",
+    ] {
         assert!(told.contains(title), "no {title} in\n{told}");
     }
     let json = std::fs::read_to_string(&file).unwrap();
@@ -24,5 +34,5 @@ fn everything_is_measured() {
         assert!(drained[part].as_f64().unwrap() > 0.0, "{part} in\n{json}");
     }
     assert!(report["latency"]["Visible(200)"][0]["p50"].as_f64().unwrap() > 0.0, "{json}");
-    assert_eq!(report["targets"].as_array().unwrap().len(), 21, "{json}");
+    assert_eq!(report["targets"].as_array().unwrap().len(), 26, "{json}");
 }

@@ -10,8 +10,8 @@ use tokio::process::Command;
 use super::bus::{Bus, Kind};
 use super::cpu;
 use super::database::Database;
-use super::drain;
 use super::envelope::{self, Message};
+use super::recorded;
 use super::scale::Scale;
 use super::scene::Scene;
 use crate::screen::Screen;
@@ -42,7 +42,7 @@ pub struct Replays {
 /// When something fails.
 pub async fn measure(screen: &Screen, scene: &Scene, scale: &Scale) -> Result<Replays> {
     let status = || "  recording what is to be replayed".to_owned();
-    let database = screen.during(status, recorded(scene, scale.events)).await?;
+    let database = screen.during(status, recorded::by_the_daemon(scene, scale.events, &[])).await?;
     let mut found = Replays::default();
     for run in 1..=scale.runs {
         let status = || format!("  run {run} of {}: replay", scale.runs);
@@ -50,21 +50,6 @@ pub async fn measure(screen: &Screen, scene: &Scene, scale: &Scale) -> Result<Re
     }
     database.remove(scene).await?;
     Ok(found)
-}
-
-/// A database that holds so many events, recorded by the daemon.
-async fn recorded(scene: &Scene, events: u32) -> Result<Database> {
-    let database = Database::migrated(scene).await?;
-    let bus = Bus::declare(scene.address(), Kind::Quorum).await?;
-    bus.fill(events).await.context("fill the queue")?;
-    let mut observer = database.connect().await?;
-    let daemon = scene.start_daemon(&bus, &database)?;
-    drain::until_stored(&mut observer, &daemon, events).await?;
-    let status = daemon.stop().await?;
-    ensure!(status.success(), "the daemon ended with {status}:\n{}", daemon.log_tail());
-    super::database::run(&mut observer, "vacuum (analyze)").await?;
-    bus.delete().await?;
-    Ok(database)
 }
 
 async fn once(

@@ -12,6 +12,7 @@ use super::figure::{Figure, plain};
 use super::growth::Growth;
 use super::latency::{Latencies, What};
 use super::machine::Machine;
+use super::proof::{Measure, PROVEN, Proofs, Verified};
 use super::queries::Answer;
 use super::replay::Replays;
 use super::scale::Scale;
@@ -34,6 +35,7 @@ pub struct Report {
     pub growth: Option<Growth>,
     pub queries: Vec<Answer>,
     pub replay: Option<Replays>,
+    pub proofs: Option<Proofs>,
 }
 
 impl Report {
@@ -54,6 +56,7 @@ impl Report {
             growth: None,
             queries: Vec::new(),
             replay: None,
+            proofs: None,
         })
     }
 
@@ -104,6 +107,9 @@ impl Report {
         self.print_queries(screen);
         if let Some(replay) = &self.replay {
             print_replay(screen, replay);
+        }
+        if let Some(proofs) = &self.proofs {
+            print_proofs(screen, proofs);
         }
         self.print_memory(screen);
         let mut table = Table::new(&["must reach", "target", "measured", ""]);
@@ -267,6 +273,30 @@ fn print_replay(screen: &Screen, replay: &Replays) {
     table.print(screen, "Replay, to a quorum queue");
 }
 
+fn print_proofs(screen: &Screen, proofs: &Proofs) {
+    let mut table = Table::new(&["what", "measured", ""]);
+    let verified: [(Measure<Verified, f64>, &str); 4] = [
+        (("verify, a second of its CPU time", |run| run.per_core), "events"),
+        (("verify, a second", |run| run.rate), "events"),
+        (("PostgreSQL for it", |run| run.postgres), "µs an event"),
+        (("its peak memory", |run| run.peak / MIB), "MiB"),
+    ];
+    for ((what, value), unit) in verified {
+        if let Some(figure) = Figure::of(proofs.verify.iter().map(value)) {
+            table.row([what.to_owned(), figure.to_string(), unit.to_owned()]);
+        }
+    }
+    for (what, took) in PROVEN {
+        let p50 = Figure::of(proofs.prove.iter().map(|run| took(run).p50));
+        let p99 = Figure::of(proofs.prove.iter().map(|run| took(run).p99));
+        if let (Some(p50), Some(p99)) = (p50, p99) {
+            table.row([what.to_owned(), p50.to_string(), format!("ms; p99 {p99}")]);
+        }
+    }
+    let events = count(proofs.events.into());
+    table.print(screen, &format!("Verify and prove: a history of {events} events"));
+}
+
 fn print_growth(screen: &Screen, growth: &Growth) {
     let headings: Vec<&str> = DRAIN_HEADINGS.into_iter().chain(["WAL bytes"]).collect();
     let mut table = Table::new(&headings);
@@ -282,7 +312,7 @@ fn print_growth(screen: &Screen, growth: &Growth) {
 
 impl Serialize for Report {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let mut report = to.serialize_struct("Report", 9)?;
+        let mut report = to.serialize_struct("Report", 10)?;
         report.serialize_field("machine", &self.machine)?;
         report.serialize_field("scale", &self.scale)?;
         report.serialize_field("settings", &self.settings)?;
@@ -303,6 +333,7 @@ impl Serialize for Report {
         )?;
         report.serialize_field("queries", &self.queries)?;
         report.serialize_field("replay", &self.replay)?;
+        report.serialize_field("proofs", &self.proofs)?;
         report.serialize_field("targets", &targets::all(self))?;
         report.end()
     }

@@ -115,8 +115,22 @@ impl Scene {
     /// # Errors
     /// When it cannot be started.
     pub fn start_daemon(&self, bus: &Bus, database: &Database) -> Result<Daemon> {
+        self.start_daemon_with(bus, database, &[])
+    }
+
+    /// The same with these settings, before those that the run was told.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_daemon_with(
+        &self,
+        bus: &Bus,
+        database: &Database,
+        usual: &[(String, String)],
+    ) -> Result<Daemon> {
         let daemon = Daemon::prepare(self.keep)?;
         let mut settings = bus.settings();
+        settings.extend(usual.iter().cloned());
         settings.extend(self.settings.iter().cloned());
         daemon.start(&Launch {
             binary: self.binary.clone(),

@@ -6,6 +6,7 @@ use super::bus::Kind;
 use super::drain::Who;
 use super::figure::{Figure, plain};
 use super::latency::What;
+use super::proof::PROVEN;
 use super::report::Report;
 
 /// Something to be reached, and what was.
@@ -43,7 +44,7 @@ impl Target {
 pub fn all(report: &Report) -> Vec<Target> {
     let drains = [Kind::Quorum, Kind::Classic].into_iter().flat_map(|kind| drain(report, kind));
     let measured = drains.chain(latency(report)).chain(growth(report)).chain(memory(report));
-    measured.chain(queries(report)).chain(replay(report)).collect()
+    measured.chain(queries(report)).chain(replay(report)).chain(proofs(report)).collect()
 }
 
 fn drain(report: &Report, kind: Kind) -> Vec<Target> {
@@ -173,4 +174,19 @@ fn replay(report: &Report) -> Vec<Target> {
         measured.map(|measured| Target::new(what, &bound, measured, unit))
     };
     targets.into_iter().filter_map(target).collect()
+}
+
+fn proofs(report: &Report) -> Vec<Target> {
+    let Some(proofs) = &report.proofs else { return Vec::new() };
+    let mut targets = Vec::new();
+    if let Some(figure) = Figure::of(proofs.verify.iter().map(|run| run.per_core)) {
+        let what = "verify: events a second and core";
+        targets.push(Target::new(what, &AtLeast(300_000.0), figure.median, ""));
+    }
+    for (what, took) in PROVEN {
+        if let Some(figure) = Figure::of(proofs.prove.iter().map(|run| took(run).p50)) {
+            targets.push(Target::new(format!("{what}: p50"), &AtMost(10.0), figure.median, " ms"));
+        }
+    }
+    targets
 }
