@@ -275,7 +275,13 @@ async fn what_a_standby_that_lagged_has_lost_is_stored_again() -> Result<()> {
     daemon.says("the database does not have any more what it had committed", 1).await?;
     let on_standby = keep.scene().clone().through(None, Some(standby.url(&name)));
     on_standby.stored(2).await?;
+    // It had signed what the standby lacks: nothing is sealed, so nothing is acknowledged, until somebody has decided.
+    daemon.says("the database has another ledger than what was signed before", 1).await?;
+    daemon.says("and not acknowledged", 1).await?;
     keep.opens()?;
+    let begun =
+        on_standby.asks(&["ledger", "new-epoch", "--reason", "the standby lagged", "--yes"])?;
+    assert_eq!(begun.status, 0, "{begun:?}");
     in_hand(&daemon, 0, 0).await?;
     on_standby.ends_with(&daemon, &messages).await
 }

@@ -220,7 +220,7 @@ async fn partitions_that_are_others_since_are_read_again() -> Result<()> {
     let hold = "begin; lock table audit.events_early in access exclusive mode";
     interrupted_in(history, &copy, &file, hold, "events_late").await?;
     let before = copy.number("select count(*) from audit.events").await?;
-    let daemon = copy.daemon().await?;
+    let daemon = copy.clone().with("ledger.key_file", &history.key_file).daemon().await?;
     copy.publish(&(0..20).map(crate::support::event).collect::<Vec<_>>()).await?;
     copy.counts(before + 20, "select count(*) from audit.events").await?;
     daemon.stops_cleanly().await?;
