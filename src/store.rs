@@ -38,6 +38,7 @@ mod replays;
 mod retention;
 mod rows;
 mod seals;
+mod signing;
 mod survey;
 mod tls;
 mod verify;

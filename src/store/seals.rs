@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use futures_util::TryStreamExt as _;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use sqlx::{Connection as _, Postgres, Row as _, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
@@ -14,13 +13,10 @@ use uuid::Uuid;
 
 use super::{
     Fault, Ledger, Lost, Seen, Settings,
-    acts::Act,
     extension::parted,
     link::{Link, answered},
 };
-use crate::ledger::{
-    self, BEGIN, Checkpoint, CheckpointError, Frontier, Hash, Header, Node, batch_hash, header_hash,
-};
+use crate::ledger::{self, BEGIN, Frontier, Hash, Header, Node, batch_hash, header_hash};
 
 /// How many leaves one seal takes on, about: a batch is never divided. 32 bytes each come from the database.
 const MOST: i64 = 100_000;
@@ -63,14 +59,6 @@ pub struct Seal {
     pub batches: i32,
     /// Whether there may be more to seal.
     pub more: bool,
-}
-
-/// A key, as the ledger has it.
-#[derive(Debug, Serialize)]
-struct KeyDetails {
-    key: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    endorsement: Option<String>,
 }
 
 /// Where the tree is, before a seal.
@@ -191,84 +179,6 @@ impl SealLog {
         )
         .bind(up_to);
         Ok(answered(*patience, query.fetch_one(connection)).await?)
-    }
-
-    /// The last seal of the tree that is added to, where nobody has signed a checkpoint of it: whoever made it was killed before.
-    ///
-    /// # Errors
-    /// A [`Fault`]; it may be asked again.
-    pub async fn unsigned(&mut self) -> Result<Option<Seal>, Fault> {
-        let Link { connection, patience, .. } = &mut self.link;
-        let query = sqlx::query(
-            "select s.epoch, s.number, s.tree_size, s.root, s.acts, s.batches
-               from (select * from audit.seals s where s.epoch = (select max(e.epoch) from audit.epochs e)
-                      order by s.number desc limit 1) s
-              where not exists (select from audit.checkpoints c where c.epoch = s.epoch and c.tree_size = s.tree_size)",
-        );
-        let row = answered(*patience, query.fetch_optional(connection)).await?;
-        let seal = |row: PgRow| {
-            Ok(Seal {
-                epoch: row.try_get("epoch")?,
-                number: row.try_get("number")?,
-                size: row.try_get::<i64, _>("tree_size")?.unsigned_abs(),
-                root: row.try_get("root")?,
-                acts: row.try_get("acts")?,
-                batches: row.try_get("batches")?,
-                more: false,
-            })
-        };
-        row.map(seal).transpose().map_err(|error: sqlx::Error| error.into())
-    }
-
-    /// Signs a checkpoint of that seal, and keeps it; nothing is signed without a key, nor where its tree does not go on from what
-    /// was seen of it: then it tells what is lost.
-    ///
-    /// # Errors
-    /// A [`Fault`]; it may be done again.
-    pub async fn sign(&mut self, seal: &Seal) -> Result<Option<Lost>, Fault> {
-        let Some(key) = &self.ledger.key else { return Ok(None) };
-        let tree = Seen::sealed(seal);
-        if let Some(seen) = self.seen.filter(|seen| *seen != tree) {
-            let Link { connection, patience, .. } = &mut self.link;
-            if let Some(lost) = parted(connection, *patience, &self.ledger, seen, tree).await? {
-                return Ok(Some(lost));
-            }
-        }
-        self.seen = Some(tree);
-        let signer = key.signer();
-        let origin = self.ledger.origin().unwrap_or_default();
-        let unsignable = |error: CheckpointError| {
-            Fault::misconfigured(format!("a checkpoint cannot be signed: {error}"))
-        };
-        let checkpoint = Checkpoint::new(origin, seal.size, seal.root)
-            .and_then(|checkpoint| checkpoint.with_epoch(u64::from(seal.epoch.unsigned_abs())))
-            .map_err(unsignable)?;
-        let note = checkpoint.signed(signer).map_err(|error| unsignable(error.into()))?;
-        let Link { connection, patience, .. } = &mut self.link;
-        let keep = sqlx::query("select audit.sign_checkpoint($1, $2, $3, $4)")
-            .bind(seal.epoch)
-            .bind(signed(seal.size))
-            .bind(i64::from(signer.verifier().id()))
-            .bind(note.to_string());
-        answered(*patience, keep.execute(connection)).await?;
-        Ok(None)
-    }
-
-    /// Puts the key on record that signs from now on, unless it is.
-    ///
-    /// # Errors
-    /// A [`Fault`]; it may be done again.
-    pub async fn introduce_key(&mut self) -> Result<(), Fault> {
-        let Some(key) = &self.ledger.key else { return Ok(()) };
-        let details = KeyDetails {
-            key: key.signer().verifier().to_string(),
-            endorsement: key.endorsement().map(ToString::to_string),
-        };
-        let act = Act::new(&self.ledger, "key", &details)?;
-        let Link { connection, patience, .. } = &mut self.link;
-        let introduce = sqlx::query("select audit.introduce_key($1, $2, $3::json, $4, $5)");
-        answered(*patience, act.bind(introduce).execute(connection)).await?;
-        Ok(())
     }
 
     /// Ends the connection in good order.
