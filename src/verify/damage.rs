@@ -1,6 +1,11 @@
 //! Rows that fit nothing, and events that have no row: what became of them shows when all of them are known.
 
-use std::{borrow::Cow, collections::HashMap};
+mod room;
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -13,13 +18,8 @@ use super::{
     row::{Copied, Leaves, Row},
     window::Slot,
 };
-
-/// How many rows and events are compared with each other: each with each.
-const COMPARED: usize = 1_000;
-/// Bytes of rows that are kept for it.
-const KEPT_BYTES: usize = 8 << 20;
-/// How many spans of missing events are remembered.
-const REMEMBERED: usize = 100_000;
+use room::COMPARED;
+pub(super) use room::Room;
 
 /// Where a row is, and what it says of itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,20 +83,15 @@ pub(super) struct Damage {
     wrong: HashMap<i64, Wrong>,
     extra: Vec<Extra>,
     missing: Vec<Missing>,
-    kept_bytes: usize,
-    slots: usize,
     /// What was found when there was no room for more.
     at_once: Findings,
+    #[serde(skip)]
+    room: Room,
 }
 
 impl Damage {
     fn keep(&mut self, row: &Row<'_>) -> Option<Copied> {
-        let kept = self.kept_bytes + row.size();
-        let room = self.wrong.len() + self.extra.len() < COMPARED && kept < KEPT_BYTES;
-        room.then(|| {
-            self.kept_bytes = kept;
-            row.copied()
-        })
+        self.room.takes_row(row.size()).then(|| row.copied())
     }
 
     /// A row whose leaf is not the one of its number.
@@ -139,44 +134,57 @@ impl Damage {
     pub fn missing(&mut self, first: i64, slots: &[Slot]) {
         let events = i64::try_from(slots.len()).unwrap_or(i64::MAX);
         let last = first.saturating_add(events).saturating_sub(1);
-        if self.missing.len() >= REMEMBERED {
-            self.at_once.add(Deleted, Subject::Events { first, last }, NO_ROW);
-            return;
+        match self.room.takes_missing(slots.len()) {
+            Some(room) => self.missing.push(Missing { first, last, slots: slots[..room].to_vec() }),
+            None => self.at_once.add(Deleted, Subject::Events { first, last }, NO_ROW),
         }
-        let room = COMPARED.saturating_sub(self.slots).min(slots.len());
-        self.slots += room;
-        self.missing.push(Missing { first, last, slots: slots[..room].to_vec() });
     }
 
     /// What was found in another partition.
     pub fn join(&mut self, other: Damage) {
-        self.at_once.join(other.at_once);
-        for (seq, mut wrong) in other.wrong {
-            self.share(&mut wrong.row);
-            self.wrong.insert(seq, wrong);
-        }
-        for mut extra in other.extra {
-            self.share(&mut extra.row);
-            self.extra.push(extra);
-        }
-        for missing in other.missing {
-            if self.missing.len() < REMEMBERED {
-                self.missing.push(missing);
-            } else {
-                let Missing { first, last, .. } = missing;
-                self.at_once.add(Deleted, Subject::Events { first, last }, NO_ROW);
+        let Damage { wrong, extra, missing, at_once, .. } = other.within(&mut self.room);
+        self.at_once.join(at_once);
+        for (seq, wrong) in wrong {
+            match self.wrong.entry(seq) {
+                Entry::Vacant(none) => drop(none.insert(wrong)),
+                // A second row of that number.
+                Entry::Occupied(_) => {
+                    self.extra.push(Extra { whose: wrong.whose, row: wrong.row });
+                }
             }
         }
+        self.extra.extend(extra);
+        self.missing.extend(missing);
     }
 
-    /// Lets go of a row's bytes where those of all partitions would be too many.
-    fn share(&mut self, row: &mut Option<Copied>) {
-        let kept = self.kept_bytes + row.as_ref().map_or(0, Copied::size);
-        if self.wrong.len() + self.extra.len() < COMPARED && kept < KEPT_BYTES {
-            self.kept_bytes = kept;
-        } else {
-            *row = None;
+    /// As much of it as there is room for beside that of others; the rest is said as it is, and compared with nothing.
+    pub fn within(self, room: &mut Room) -> Damage {
+        let Damage { wrong, extra, missing, at_once, .. } = self;
+        let mut kept = Damage { at_once, ..Damage::default() };
+        for (seq, wrong) in wrong {
+            if room.takes(wrong.row.as_ref()) {
+                kept.wrong.insert(seq, wrong);
+            } else {
+                kept.at_once.add(Altered, wrong.whose.subject(), wrong.why);
+            }
         }
+        for extra in extra {
+            if room.takes(extra.row.as_ref()) {
+                kept.extra.push(extra);
+            } else {
+                kept.at_once.add(Inserted, extra.whose.subject(), NO_BATCH);
+            }
+        }
+        for Missing { first, last, slots } in missing {
+            match room.takes_missing(slots.len()) {
+                Some(room) => {
+                    kept.missing.push(Missing { first, last, slots: slots[..room].to_vec() });
+                }
+                None => kept.at_once.add(Deleted, Subject::Events { first, last }, NO_ROW),
+            }
+        }
+        kept.at_once.keep_within(&mut room.findings);
+        kept
     }
 
     /// Says what became of each.
@@ -319,4 +327,52 @@ fn without(first: i64, last: i64, filled: &mut [i64]) -> Vec<(i64, i64)> {
         left.push((from, last));
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::finding::KEPT;
+
+    fn damage(from: i64, partition: &str) -> Damage {
+        let whose =
+            |seq| Whose { seq, received_at: seq, event_id: None, partition: partition.to_owned() };
+        let slot = Slot { leaf: [0; 32], salt: [0; 16] };
+        let wrong = |seq| Wrong {
+            whose: whose(seq),
+            row: None,
+            slot,
+            times: (None, None),
+            why: "it is another".into(),
+        };
+        let mut damage = Damage::default();
+        damage.wrong.extend((from..from + 600).map(|seq| (seq, wrong(seq))));
+        damage.missing(from + 1_000, &[slot; 600]);
+        damage
+    }
+
+    #[test]
+    fn of_all_partitions_together_no_more_is_kept_than_of_one() {
+        let mut room = Room::default();
+        let spans: Vec<_> =
+            (0..50).map(|span| damage(span * 10_000, "events").within(&mut room)).collect();
+        let rows: usize = spans.iter().map(|span| span.wrong.len()).sum();
+        let slots = spans.iter().flat_map(|span| &span.missing).map(|missing| missing.slots.len());
+        let said: usize = spans.iter().map(|span| span.at_once.kept().len()).sum();
+        assert_eq!((rows, slots.sum::<usize>(), said), (COMPARED, COMPARED, KEPT));
+        let mut all = Damage::default();
+        spans.into_iter().for_each(|span| all.join(span));
+        let findings = all.judge();
+        assert_eq!((findings.count(Altered), findings.count(Deleted)), (50 * 600, 50 * 600));
+    }
+
+    #[test]
+    fn two_rows_of_one_number_in_two_partitions_are_two_findings() {
+        let mut all = damage(0, "events_early");
+        all.join(damage(0, "events_late"));
+        assert_eq!(
+            all.judge().kept().iter().filter(|finding| finding.verdict != Deleted).count(),
+            1_200
+        );
+    }
 }

@@ -173,7 +173,7 @@ pub struct Finding {
 }
 
 /// How many findings are kept; all are counted.
-const KEPT: usize = 10_000;
+pub(super) const KEPT: usize = 10_000;
 
 /// All that is wrong.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -227,6 +227,13 @@ impl Findings {
     /// The first of them, and nothing else.
     pub(super) fn into_kept(self) -> Vec<Finding> {
         self.kept
+    }
+
+    /// Lets go of those of which no more can be kept; they stay counted.
+    pub(super) fn keep_within(&mut self, room: &mut usize) {
+        self.kept.truncate(*room);
+        self.kept.shrink_to_fit();
+        *room -= self.kept.len();
     }
 
     /// Whether a header was found to be wrong.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     acts::Lawful,
-    damage::Damage,
+    damage::{Damage, Room},
     finding::{Finding, Findings},
     given::Given,
     partition::{EventCounts, OfExpired},
@@ -37,6 +37,9 @@ pub struct Progress {
     /// What was found wrong with the tree, and in spans that are read again.
     pub(super) earlier: Findings,
     pub(super) spans: Vec<ReadSpan>,
+    /// For the damage of all spans together: there may be thousands of them.
+    #[serde(skip)]
+    room: Room,
 }
 
 /// What is checked, and against what.
@@ -154,7 +157,7 @@ impl Progress {
     #[must_use]
     pub fn new(scope: Scope) -> Progress {
         let (format, earlier, spans) = (FORMAT.to_owned(), Findings::default(), Vec::new());
-        Progress { format, scope, history: None, earlier, spans }
+        Progress { format, scope, history: None, earlier, spans, room: Room::default() }
     }
 
     /// Whether it is of this check.
@@ -236,6 +239,12 @@ impl Progress {
         self.spans = good;
         self.give_up(others);
         Ok(())
+    }
+
+    /// Takes on a span that is good, with as much of its damage as there is room for.
+    pub(super) fn keep(&mut self, span: ReadSpan) {
+        let damage = span.damage.within(&mut self.room);
+        self.spans.push(ReadSpan { damage, ..span });
     }
 
     /// These are to be read again; what was found in them stays.

@@ -281,6 +281,8 @@ impl Done {
         let Outcome { mut counts, mut damage, absent, elsewhere } = outcome;
         counts.add(absent.counts);
         damage.join(absent.damage);
+        // Only who goes on with it asks.
+        let kept = self.keeping.is_kept().then_some(&elsewhere);
         let done = ReadSpan {
             partition,
             from: span.from,
@@ -290,7 +292,7 @@ impl Done {
             counts,
             of_expired: absent.of_expired,
             damage,
-            halves: elsewhere.iter().map(Half::of).collect(),
+            halves: kept.into_iter().flatten().map(Half::of).collect(),
         };
         elsewhere.into_iter().for_each(|open| self.carried.carry(open));
         self.keeping.done(done)

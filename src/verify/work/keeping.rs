@@ -44,6 +44,11 @@ impl Keeping {
         Keeping { progress, write: Some(Box::new(write)) }
     }
 
+    /// Whether somebody may go on with what is done here.
+    pub(super) fn is_kept(&self) -> bool {
+        self.write.is_some()
+    }
+
     /// Keeps what is done so far.
     pub(super) fn keep(&self) -> Result<(), CheckError> {
         let kept = self.write.as_ref().map_or(Ok(()), |write| write(&self.progress));
@@ -52,7 +57,7 @@ impl Keeping {
 
     /// Keeps a span that is done.
     pub(super) fn done(&mut self, span: ReadSpan) -> Result<(), CheckError> {
-        self.progress.spans.push(span);
+        self.progress.keep(span);
         self.keep()
     }
 
@@ -62,7 +67,7 @@ impl Keeping {
         snapshot: &Snapshot,
         report: &Report,
     ) -> Result<(), CheckError> {
-        if self.write.is_none() {
+        if !self.is_kept() {
             return Ok(());
         }
         let first_lane = snapshot.view().await?.first_lane().await?;
@@ -106,7 +111,7 @@ impl Keeping {
                 open.count_left();
                 carried.carry(open);
             }
-            self.progress.spans.push(span);
+            self.progress.keep(span);
         }
         self.progress.give_up(lost);
         Ok(self.progress.taken())
