@@ -21,18 +21,23 @@ struct KeyDetails {
 }
 
 impl SealLog {
-    /// The last seal of the tree that is added to, where nobody has signed a checkpoint of it: whoever made it was killed before.
+    /// The last seal of the tree that is added to, where this key has signed no checkpoint of it: whoever made it was killed before,
+    /// or has another key. What is handed out is this key's word alone, so without one it would speak of no such seal until this
+    /// daemon comes to make a later one.
     ///
     /// # Errors
     /// A [`Fault`]; it may be asked again.
     pub async fn unsigned(&mut self) -> Result<Option<Seal>, Fault> {
+        let Some(key) = &self.ledger.key else { return Ok(None) };
         let Link { connection, patience, .. } = &mut self.link;
         let query = sqlx::query(
             "select s.epoch, s.number, s.tree_size, s.root, s.acts, s.batches
                from (select * from audit.seals s where s.epoch = (select max(e.epoch) from audit.epochs e)
                       order by s.number desc limit 1) s
-              where not exists (select from audit.checkpoints c where c.epoch = s.epoch and c.tree_size = s.tree_size)",
-        );
+              where not exists (select from audit.checkpoints c
+                                 where c.epoch = s.epoch and c.tree_size = s.tree_size and c.key_id = $1)",
+        )
+        .bind(i64::from(key.signer().verifier().id()));
         let row = answered(*patience, query.fetch_optional(connection)).await?;
         let seal = |row: PgRow| {
             Ok(Seal {

@@ -269,7 +269,7 @@ impl<'a> Sealer<'a> {
                         return Ok(Round::Over);
                     }
                 }
-                // Whoever sealed last may have been killed before it signed.
+                // Whoever sealed last may have been killed before it signed, or signs with another key.
                 Sealing::Nothing => {
                     if let Some(seal) = log.unsigned().await? {
                         unparted(log.sign(&seal).await?)?;

@@ -2,19 +2,25 @@
 
 mod killed;
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
-use bloodbank_audit::ledger::{
-    Checkpoint, KeyFile, Note, VerifierKey,
-    proof_file::{Part, ProofFile},
+use bloodbank_audit::{
+    ledger::{
+        Checkpoint, KeyFile, KeyName, Note, SignerKey, VerifierKey,
+        proof_file::{Part, ProofFile},
+    },
+    store::{Ledger, SealLog, Sealing, Settings},
 };
 use nix::sys::signal::Signal;
 use sqlx::Connection as _;
 
-use testbed::{Package, ensure_installed};
+use testbed::{Package, ensure_installed, eventually};
 
-use crate::support::{Bed, Scene, event};
+use crate::{
+    cursor::settings,
+    support::{Bed, PATIENCE, Scene, event},
+};
 
 /// Batches and their events are leaves, and nothing else is.
 const SEALED: &str =
@@ -58,6 +64,41 @@ async fn a_clean_stop_awaits_who_holds_the_last_seal_up() -> Result<()> {
     other.rollback().await?;
     assert_eq!(daemon.ends().await?, 0, "{:#?}", daemon.log());
     scene.is_as_recorded()
+}
+
+/// Each daemon hands out what its own key has signed: with only the other one's word of the last seal it would have none to give.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sealed_under_another_key_is_signed_by_each() -> Result<()> {
+    let bed = Bed::shared().await?;
+    let scene = Scene::migrated(bed).await?;
+    let [old, new] = [KeyName::new("audit.old")?, KeyName::new("audit.new")?];
+    let (old, new) = (SignerKey::from_seed(old, &[7; 32]), SignerKey::from_seed(new, &[8; 32]));
+    let of_key = async |file| -> Result<SealLog> {
+        let ledger = Ledger { key: Some(Arc::new(file)), origin: Some("audit.test".to_owned()) };
+        let settings = Settings { ledger: Some(ledger), ..settings(bed, &scene, "sealer")? };
+        Ok(SealLog::open(&settings).await?)
+    };
+    let mut new = of_key(KeyFile::endorsed(new, &old)).await?;
+    let mut old = of_key(KeyFile::new(old)).await?;
+    new.introduce_key().await?;
+    // Others of this server may hold the horizon for a moment.
+    let sealer = tokio::sync::Mutex::new(new);
+    let sealed =
+        eventually("it is sealed", PATIENCE, async || match sealer.lock().await.seal().await {
+            Ok(Sealing::Sealed(seal)) => Ok(seal),
+            other => Err(format!("{other:?}")),
+        })
+        .await?;
+    let mut new = sealer.into_inner();
+    assert_eq!(new.sign(&sealed).await?, None);
+    assert_eq!(new.unsigned().await?, None);
+    let unsigned = old.unsigned().await?.context("it would wait for a seal of its own")?;
+    assert_eq!((unsigned.size, unsigned.root), (sealed.size, sealed.root));
+    assert_eq!(old.sign(&unsigned).await?, None);
+    assert_eq!(old.unsigned().await?, None);
+    let keys = "select count(distinct key_id) from audit.checkpoints";
+    assert_eq!(scene.number(keys).await?, 2);
+    Ok(())
 }
 
 /// Makes a key in a folder of the test's own: its file, and its public side.
