@@ -151,7 +151,7 @@ impl Options {
             // Whoever reads what it writes may not read this.
             let _ = writeln!(io::stderr(), "bloodbank-audit: {}", visible(&words));
         }
-        let scope = Scope::of(&request.given, &request.keys, request.since, request.until);
+        let scope = Scope::of(&request);
         let file = self.resume.as_deref().map(ProgressFile::at);
         let keeping = match &file {
             Some(file) => file.keeping(scope)?,

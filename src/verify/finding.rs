@@ -196,11 +196,13 @@ impl Findings {
         }
         let events = match &subject {
             Subject::Events { first, last } => {
-                u64::try_from(last.saturating_sub(*first)).unwrap_or_default() + 1
+                u64::try_from(last.saturating_sub(*first)).unwrap_or_default().saturating_add(1)
             }
             _ => 1,
         };
-        self.counts[verdict as usize] += events;
+        // What is kept of an earlier check may say any number.
+        let count = &mut self.counts[verdict as usize];
+        *count = count.saturating_add(events);
         if self.kept.len() < KEPT {
             self.kept.push(Finding { verdict, subject, why: why.into() });
         }
@@ -221,7 +223,18 @@ impl Findings {
     /// How many there are.
     #[must_use]
     pub fn all(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    /// The first of those that nothing puts right: what was in no seal may be in one by now, as lawfully.
+    pub(super) fn lasting(&self) -> Findings {
+        let mut lasting = Findings::default();
+        for Finding { verdict, subject, why } in &self.kept {
+            if *verdict != Verdict::Unsealed {
+                lasting.add(*verdict, subject.clone(), &**why);
+            }
+        }
+        lasting
     }
 
     /// The first of them, and nothing else.
@@ -244,7 +257,7 @@ impl Findings {
     /// Those of another part behind these.
     pub(super) fn join(&mut self, others: Findings) {
         for (count, other) in self.counts.iter_mut().zip(others.counts) {
-            *count += other;
+            *count = count.saturating_add(other);
         }
         let room = KEPT.saturating_sub(self.kept.len());
         self.kept.extend(others.kept.into_iter().take(room));

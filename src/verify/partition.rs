@@ -30,10 +30,12 @@ pub struct EventCounts {
 
 impl EventCounts {
     pub(super) fn add(&mut self, other: EventCounts) {
-        self.checked += other.checked;
-        self.erased += other.erased;
-        self.uncovered += other.uncovered;
-        self.expired += other.expired;
+        let EventCounts { checked, erased, uncovered, expired } = other;
+        // What is kept of an earlier check may say any number.
+        self.checked = self.checked.saturating_add(checked);
+        self.erased = self.erased.saturating_add(erased);
+        self.uncovered = self.uncovered.saturating_add(uncovered);
+        self.expired = self.expired.saturating_add(expired);
     }
 }
 
@@ -172,7 +174,8 @@ impl From<OfExpired> for Vec<(Vec<ExpiredKey>, u64)> {
 
 impl OfExpired {
     fn add(&mut self, one_of: Vec<ExpiredKey>, events: u64) {
-        *self.0.entry(one_of).or_default() += events;
+        let gone = self.0.entry(one_of).or_default();
+        *gone = gone.saturating_add(events);
     }
 
     /// Adds those of another span.
@@ -191,7 +194,7 @@ impl OfExpired {
             .iter()
             .map(|of| of.events.map_or(u64::MAX, |events| u64::try_from(events).unwrap_or(0)))
             .collect();
-        let mut beyond = vec![0; expired.len()];
+        let mut beyond = vec![0_u64; expired.len()];
         let place_of = |key| places.get(key).copied();
         let mut gone: Vec<(Vec<usize>, u64)> = self
             .0
@@ -205,7 +208,7 @@ impl OfExpired {
                 (room[*place], left) = (room[*place] - taken, left - taken);
             }
             if let Some(last) = places.last() {
-                beyond[*last] += left;
+                beyond[*last] = beyond[*last].saturating_add(left);
             }
         }
         beyond

@@ -17,10 +17,10 @@ use super::{
     given::Given,
     partition::{EventCounts, OfExpired},
     window::{Open, Seen},
-    work::Taken,
+    work::{Request, Taken},
 };
 use crate::{
-    ledger::{Hash, VerifierKey},
+    ledger::Hash,
     store::{BatchTimes, PartitionTable},
 };
 
@@ -43,11 +43,12 @@ pub struct Progress {
 }
 
 /// What is checked, and against what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scope {
     since: Option<i64>,
     until: Option<i64>,
+    unsigned_before: Option<i64>,
     /// The given checkpoints: epoch, size and root.
     checkpoints: Vec<(u64, u64, Root)>,
     keys: Vec<String>,
@@ -133,14 +134,10 @@ impl fmt::Display for Differs {
 }
 
 impl Scope {
-    /// Of these checkpoints and keys, and of events received within these times, in microseconds since 1970.
+    /// What of a request is to be the same.
     #[must_use]
-    pub fn of(
-        given: &[Given],
-        keys: &[VerifierKey],
-        since: Option<i64>,
-        until: Option<i64>,
-    ) -> Scope {
+    pub fn of(request: &Request) -> Scope {
+        let Request { given, keys, since, until, unsigned_before, .. } = request;
         let of_given = |given: &Given| (given.epoch, given.size, Root(given.root));
         let mut checkpoints: Vec<_> = given.iter().map(of_given).collect();
         checkpoints.sort_unstable();
@@ -148,7 +145,8 @@ impl Scope {
         let mut keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
         keys.sort_unstable();
         keys.dedup();
-        Scope { since, until, checkpoints, keys }
+        let (since, until, unsigned_before) = (*since, *until, *unsigned_before);
+        Scope { since, until, unsigned_before, checkpoints, keys }
     }
 }
 
@@ -165,13 +163,15 @@ impl Progress {
     /// # Errors
     /// It is of another one: what differs.
     pub fn is_of(&self, scope: &Scope) -> Result<(), Differs> {
-        let Scope { since, until, checkpoints, keys } = &self.scope;
+        let Scope { since, until, unsigned_before, checkpoints, keys } = &self.scope;
         if self.format != FORMAT {
             Err(Differs("its format is of another version of this program"))
         } else if *since != scope.since {
             Err(Differs("--since was another time (one such as \"yesterday\" moves on)"))
         } else if *until != scope.until {
             Err(Differs("--until was another time (one such as \"yesterday\" moves on)"))
+        } else if *unsigned_before != scope.unsigned_before {
+            Err(Differs("--unsigned-before was another time (one such as \"yesterday\" moves on)"))
         } else if *checkpoints != scope.checkpoints {
             Err(Differs("other checkpoints were given with --checkpoint"))
         } else if *keys != scope.keys {
@@ -209,9 +209,10 @@ impl Progress {
     pub(super) fn taken(&self) -> Option<Taken> {
         let partitions = self.spans.iter().filter(|span| span.partition.is_some());
         let times = || self.spans.iter().map(|span| span.at);
+        let events = self.spans.iter().map(|span| span.counts.checked);
         Some(Taken {
             partitions: u64::try_from(partitions.count()).unwrap_or(u64::MAX),
-            events: self.spans.iter().map(|span| span.counts.checked).sum(),
+            events: events.fold(0, u64::saturating_add),
             from: times().min()?,
             to: times().max()?,
         })
@@ -301,6 +302,7 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::verify::finding::{Subject, Verdict};
 
     fn span(from: i64, to: i64) -> ReadSpan {
         ReadSpan {
@@ -342,7 +344,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_as_it_was_written() {
-        let scope = Scope::of(&[], &[], Some(1), None);
+        let mut scope = Scope { since: Some(1), ..Scope::default() };
         let mut progress = Progress::new(scope.clone());
         let trees = vec![(1, 42, 7, Root([9; 32]))];
         progress.history = Some(Identity { first_lane: Some(Uuid::nil()), trees });
@@ -352,7 +354,38 @@ mod tests {
         assert_eq!(serde_json::to_string(&read).unwrap(), text);
         assert_eq!(read.tree(1), Some((7, [9; 32])));
         assert!(read.is_of(&scope).is_ok());
-        assert!(read.is_of(&Scope::of(&[], &[], None, None)).is_err());
+        scope.unsigned_before = Some(1);
+        assert!(read.is_of(&scope).is_err() && read.is_of(&Scope::default()).is_err());
         assert!(serde_json::from_str::<Progress>(&text[..text.len() - 1]).is_err());
+    }
+
+    #[test]
+    fn numbers_that_nothing_can_have_come_to_are_no_end_of_it() {
+        let text = serde_json::to_string(&span(0, 5)).unwrap();
+        let text = text.replace(r#""checked":0"#, r#""checked":18446744073709551615"#);
+        let text = text.replace(r#""counts":[0,"#, r#""counts":[18446744073709551615,"#);
+        let text =
+            text.replace(r#""of_expired":[]"#, r#""of_expired":[[[[7,0]],18446744073709551615]]"#);
+        let mut progress = Progress::new(Scope::default());
+        let (mut counts, mut findings) = (EventCounts::default(), Findings::default());
+        let mut of_expired = OfExpired::default();
+        for _ in 0..2 {
+            let span: ReadSpan = serde_json::from_str(&text).unwrap();
+            counts.add(span.counts);
+            findings.join(serde_json::from_str::<ReadSpan>(&text).unwrap().damage.judge());
+            of_expired.join(span.of_expired);
+            progress.keep(serde_json::from_str(&text).unwrap());
+        }
+        let all = (counts.checked, findings.all(), progress.taken().map(|taken| taken.events));
+        assert_eq!(all, (u64::MAX, u64::MAX, Some(u64::MAX)));
+    }
+
+    #[test]
+    fn what_was_in_no_seal_may_be_in_one_when_it_goes_on() {
+        let mut findings = Findings::default();
+        findings.add(Verdict::Unsealed, Subject::Act { id: Uuid::nil() }, "it is in no seal");
+        findings.add(Verdict::Altered, Subject::Ledger, "it is another");
+        let lasting = findings.lasting();
+        assert_eq!((lasting.all(), lasting.count(Verdict::Altered)), (1, 1));
     }
 }

@@ -76,7 +76,7 @@ impl Keeping {
         let now = Identity { first_lane, trees: report.trees.iter().map(of).collect() };
         self.progress.is_of_history(&now).map_err(CheckError::Differs)?;
         self.progress.history = Some(now);
-        self.progress.earlier.add_new(report.findings.clone(), None);
+        self.progress.earlier.add_new(report.findings.lasting(), None);
         self.keep()
     }
 
