@@ -1,4 +1,5 @@
-//! The pipeline: delivery → event → batch → commit → ack, one stage a file, joined by bounded channels.
+//! The pipeline: delivery → event → batch → commit → ack, one stage a file, joined by bounded channels. Where an ack has to wait
+//! for more than the commit, a stage between the two holds it.
 //!
 //! A pipeline lives as long as one session with the broker. Only the intake knows of the stop signal; every later
 //! stage ends because its input ended, so that what is in hand commits and is acknowledged, in order.

@@ -235,8 +235,8 @@ impl Write<'_> {
         self.timings.committed(batch, took);
     }
 
-    /// Issues the receipt of a batch whose turn it is, and lets go of what it holds, unless that goes on to be held. Where nobody wants it the broker can no longer be told; it
-    /// will deliver again what it was not told of.
+    /// Issues the receipt of a batch whose turn it is, and lets go of what it holds, unless that goes on to be held. Where nobody
+    /// wants it the broker can no longer be told; it will deliver again what it was not told of.
     async fn hand_over(&self, batch: &Batch, commit: &Commit) -> Option<Ended> {
         let weight = Weight::of(batch.entries().iter().map(Entry::delivery));
         match self.rules.ack {
