@@ -12,6 +12,8 @@ use super::{Fault, Kind, Settings};
 /// A table rewritten by a migration may take hours; nothing here should cut that short.
 const NO_TIMEOUT: Duration = Duration::ZERO;
 const TABLE: &str = "audit.schema_migrations";
+/// What PostgreSQL says where there is no such table, or no such schema.
+const NO_TABLE: &str = "42P01";
 
 /// Why the schema is not what this program needs.
 #[derive(Debug, thiserror::Error)]
@@ -99,24 +101,16 @@ pub(super) async fn steps_missing(
     connection: &mut PgConnection,
 ) -> Result<Vec<Step>, MigrationError> {
     let migrator = sqlx::migrate!();
-    let (kept,): (bool,) =
-        sqlx::query_as("select to_regclass('audit.schema_migrations') is not null")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(Fault::from)?;
-    let applied: HashMap<i64, _> = match kept {
-        true => connection
-            .list_applied_migrations(TABLE)
-            .await
-            .map_err(|error| match failed(error) {
-                // Nothing was to be changed yet: what is missing may only be a right to read.
-                MigrationError::Failed(fault) => MigrationError::Fault(fault),
-                other => other,
-            })?
-            .into_iter()
-            .map(|m| (m.version, m.checksum))
-            .collect(),
-        false => HashMap::new(),
+    let applied: HashMap<i64, _> = match connection.list_applied_migrations(TABLE).await {
+        Ok(applied) => applied.into_iter().map(|m| (m.version, m.checksum)).collect(),
+        // Nothing was to be changed yet: what is missing may only be a right to read.
+        Err(error) => match failed(error) {
+            MigrationError::Failed(fault) if fault.sqlstate.as_deref() == Some(NO_TABLE) => {
+                HashMap::new()
+            }
+            MigrationError::Failed(fault) => return Err(fault.into()),
+            other => return Err(other),
+        },
     };
     let known = migrator.iter().map(|m| m.version).max().unwrap_or_default();
     if let Some(&found) = applied.keys().max().filter(|&&found| found > known) {
