@@ -22,6 +22,7 @@ mod erasure;
 mod exports;
 mod extension;
 mod fault;
+mod hashes;
 mod header;
 mod inventory;
 mod lane;

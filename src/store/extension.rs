@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use super::{
     Fault, Ledger, Lost, Seal, SealLog,
     acts::wants_key,
+    hashes::hashes,
     link::{Link, answered},
-    proofs::hashes,
     seals::signed,
 };
 use crate::ledger::{
