@@ -15,6 +15,14 @@ use crate::{
     store::{Access, Filter, NotedAccess},
 };
 
+/// What to say where nobody may be let in.
+pub const NOT_NOTED: &str = "this leaves a row in audit.access_log, which cannot be written, so nothing is handed out (the \
+                             schema's owner gives the right by `select audit.grant_reader('role')`; a standby takes no rows)";
+
+/// What to say where an access cannot be ended.
+pub const NOT_ENDED: &str =
+    "all of it was handed out, but audit.access_log does not say so, since it cannot be written";
+
 /// What is done with the events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -43,16 +51,8 @@ impl Noted {
         if purpose == Purpose::Read && !config.access_log.reads {
             return Ok(Noted(None));
         }
-        let access = Access {
-            os_user: os_user(),
-            host: settings::host_name(),
-            command: command.to_owned(),
-            filter: Value::Object(filter).to_string(),
-        };
-        let noted = NotedAccess::begin(&settings::store(config)?, &access).await.context(
-            "this leaves a row in audit.access_log, which cannot be written, so nothing is handed out (the schema's \
-             owner gives the right by `select audit.grant_reader('role')`; a standby takes no rows)",
-        )?;
+        let (store, access) = (settings::store(config)?, access(command, filter));
+        let noted = NotedAccess::begin(&store, &access).await.context(NOT_NOTED)?;
         Ok(Noted(Some(noted)))
     }
 
@@ -62,9 +62,17 @@ impl Noted {
     /// It cannot be noted. What was handed out is complete.
     pub async fn end(self, events: u64) -> anyhow::Result<()> {
         let Some(noted) = self.0 else { return Ok(()) };
-        noted.end(events).await.context(
-            "all of it was handed out, but audit.access_log does not say so, since it cannot be written",
-        )
+        noted.end(events).await.context(NOT_ENDED)
+    }
+}
+
+/// Who runs this command, and by which options it chooses events.
+pub fn access(command: &str, filter: Map<String, Value>) -> Access {
+    Access {
+        os_user: os_user(),
+        host: settings::host_name(),
+        command: command.to_owned(),
+        filter: Value::Object(filter).to_string(),
     }
 }
 

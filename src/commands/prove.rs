@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use time::OffsetDateTime;
 
 use super::{
-    access::{Noted, Purpose, filter_json},
+    access::{NOT_ENDED, NOT_NOTED, access, filter_json},
     new_file,
     overview::exact,
     reading::{self, Found, Misuse, NothingFound},
@@ -26,7 +26,7 @@ use crate::{
         proof::{Plan, check_inclusion},
         proof_file::{Bytes, Content, FORMAT, Metadata, Part, ProofFile, ProvenEvent},
     },
-    store::{Column, Evidence, Exhibit, Filter, Order, Prover, Reader, Row, Selection, Value},
+    store::{Evidence, Exhibit, Filter, Prover},
 };
 
 const HELP: &str = "\
@@ -92,11 +92,10 @@ impl Options {
     /// There is none, the database cannot be asked, or the proof cannot be written.
     pub async fn run(self, config: Config) -> anyhow::Result<Found> {
         let asked_for = filter_json(&Filter { id: Some(self.id.clone()), ..Filter::default() });
-        let noted = Noted::begin(&config, Purpose::Export, "prove", asked_for).await?;
-        let store = settings::store(&config)?;
-        let mut reader = Reader::open(&store, self.timeout).await?;
-        let mut prover = Prover::open(&store, self.timeout).await?;
-        let proof = self.prove_with(&mut reader, &mut prover).await?;
+        // One connection for all of it: to connect takes as long as to prove.
+        let mut prover = Prover::open(&settings::store(&config)?, self.timeout).await?;
+        let noted = prover.note(&access("prove", asked_for)).await.context(NOT_NOTED)?;
+        let proof = self.prove_with(&mut prover).await?;
         let mut text = serde_json::to_string_pretty(&proof)?;
         text.push('\n');
         match &self.out {
@@ -108,20 +107,16 @@ impl Options {
                 written.with_context(failed)?;
             }
         }
-        noted.end(1).await?;
+        prover.handed_out(noted, 1).await.context(NOT_ENDED)?;
         Ok(Found::Something)
     }
 
-    /// The proof, made over connections that are open.
+    /// The proof, made over a connection that is open.
     ///
     /// # Errors
     /// There is none, or the database cannot be asked.
-    pub async fn prove_with(
-        &self,
-        reader: &mut Reader,
-        prover: &mut Prover,
-    ) -> anyhow::Result<ProofFile> {
-        let (seq, received_at) = self.chosen(reader).await?;
+    pub async fn prove_with(&self, prover: &mut Prover) -> anyhow::Result<ProofFile> {
+        let (seq, received_at) = self.chosen(prover).await?;
         let exhibit = prover.exhibit(seq, received_at).await?.ok_or_else(|| {
             unprovable(
                 "it was recorded while the ledger was off, or the header of its batch is gone",
@@ -179,21 +174,9 @@ impl Options {
     }
 
     /// Which event is meant.
-    async fn chosen(&self, reader: &mut Reader) -> anyhow::Result<(i64, OffsetDateTime)> {
-        let filter = Filter { id: Some(self.id.clone()), canaries: true, ..Filter::default() };
-        let selection =
-            Selection { order: Order::Oldest, limit: None, bodies: false, body_bytes: false };
-        let mut found = Vec::new();
-        let keep = |row: &Row| -> anyhow::Result<()> {
-            let (seq, at) = (row.value(Column::Seq)?, row.value(Column::ReceivedAt)?);
-            if let (Some(Value::Number(seq)), Some(Value::Time(at))) = (seq, at)
-                && self.seq.is_none_or(|wanted| wanted == seq)
-            {
-                found.push((seq, at));
-            }
-            Ok(())
-        };
-        reader.events(&filter, selection, keep).await?;
+    async fn chosen(&self, prover: &mut Prover) -> anyhow::Result<(i64, OffsetDateTime)> {
+        let mut found = prover.named(&self.id).await?;
+        found.retain(|(seq, _)| self.seq.is_none_or(|wanted| wanted == *seq));
         match found[..] {
             [one] => Ok(one),
             [] => {

@@ -3,19 +3,22 @@
 use std::{collections::HashMap, time::Duration};
 
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
-    Fault, Settings,
+    Access, Fault, ReadError, Reader, Settings, access,
     hashes::hashes,
-    link::{Link, answered},
+    link::{Link, SLACK, answered},
+    read::of_reading,
     recorded::{Missing, Place, Recorded},
 };
 use crate::ledger::{Commitments, EventRow, Hash, Salt, Subtree};
 
-/// A connection for proving.
+/// A connection for proving, and for noting that it is done.
 #[derive(Debug)]
 pub struct Prover {
     link: Link,
+    timeout: Duration,
 }
 
 /// A stored event that has a leaf.
@@ -70,13 +73,54 @@ impl Exhibit {
 }
 
 impl Prover {
-    /// Connects.
+    /// Connects to a server that takes writes, and sees to it that the schema is the one that is known here. A statement may
+    /// take that long.
     ///
     /// # Errors
-    /// The [`Fault`] of this one attempt.
-    pub async fn open(settings: &Settings, timeout: Duration) -> Result<Prover, Fault> {
-        let connection = settings.connect_to_read(timeout).await?;
-        Ok(Prover { link: Link { connection, patience: timeout, copies: false } })
+    /// The database is away, refuses, or has another schema.
+    pub async fn open(settings: &Settings, timeout: Duration) -> Result<Prover, ReadError> {
+        let connection = Reader::knowing(settings.connect(timeout).await?, timeout).await?;
+        let patience = timeout.saturating_add(SLACK);
+        Ok(Prover { link: Link { connection, patience, copies: false }, timeout })
+    }
+
+    /// Notes on this very connection who is about to take an event out; when this returns, the row is committed. It is given to
+    /// [`Prover::handed_out`] at the end.
+    ///
+    /// # Errors
+    /// The database is away, is a standby, or the role may not: then nothing is to be handed out.
+    pub async fn note(&mut self, access: &Access) -> Result<i64, Fault> {
+        access::begin(&mut self.link, access).await
+    }
+
+    /// Notes that all was handed out, and how many events that were, and ends the connection.
+    ///
+    /// # Errors
+    /// The database is away, or refuses.
+    pub async fn handed_out(mut self, noted: i64, events: u64) -> Result<(), Fault> {
+        access::end(&mut self.link, noted, events).await?;
+        self.link.close().await;
+        Ok(())
+    }
+
+    /// The events of this id, a uuid in any spelling or not: their numbers, and when they were received; the first one first.
+    ///
+    /// # Errors
+    /// A [`ReadError`].
+    pub async fn named(&mut self, id: &str) -> Result<Vec<(i64, OffsetDateTime)>, ReadError> {
+        let by_key = "select e.seq, e.received_at from audit.events e where e.event_key = $1 order by e.received_at, e.seq";
+        let by_uuid = "select e.seq, e.received_at from audit.events e where e.event_id = $1 order by e.received_at, e.seq";
+        let query = match Uuid::try_parse(id) {
+            Ok(id) => sqlx::query_as(by_uuid).bind(id),
+            Err(_) => sqlx::query_as(by_key).bind(id),
+        };
+        let Link { connection, patience, .. } = &mut self.link;
+        // One that is found in years of partitions seems worth compiling.
+        let found = async {
+            sqlx::raw_sql("set jit = off").execute(&mut *connection).await?;
+            query.fetch_all(connection).await
+        };
+        answered(*patience, found).await.map_err(|error| of_reading(error, self.timeout))
     }
 
     /// The newest checkpoint of a tree.

@@ -78,7 +78,14 @@ impl Reader {
         settings: &Settings,
         timeout: Duration,
     ) -> Result<PgConnection, ReadError> {
-        let connection = settings.connect_to_read(timeout).await?;
+        Reader::knowing(settings.connect_to_read(timeout).await?, timeout).await
+    }
+
+    /// The same of a connection that is open.
+    pub(super) async fn knowing(
+        connection: PgConnection,
+        timeout: Duration,
+    ) -> Result<PgConnection, ReadError> {
         Ok(Reader::on(connection, timeout).await?.connection)
     }
 

@@ -323,5 +323,12 @@ async fn each_event_can_be_proven_against_each_checkpoint_after_it() -> Result<(
     let late = scene.asks(&["prove", &id, "--checkpoint", first.to_str().context("a path")?])?;
     assert_eq!(late.status, 1, "{}", late.text());
     assert!(late.stderr.contains("it came later"), "{}", late.stderr);
+
+    // Who had a proof is noted, and who had none as somebody who had none.
+    let ended = "select count(*) from audit.access_log where command = 'prove' and filter ? 'id' and count = 1 and ended_at >= at";
+    assert_eq!(scene.number(ended).await?, i64::try_from(ids.len())?);
+    let broken_off =
+        "select count(*) from audit.access_log where command = 'prove' and ended_at is null";
+    assert_eq!(scene.number(broken_off).await?, 1);
     Ok(())
 }

@@ -128,6 +128,7 @@ async fn what_is_exported_is_noted_or_not_exported() -> Result<()> {
         69,
         "this leaves a row in audit.access_log, which cannot be written, so nothing is handed out",
     );
+    mute.asks(&["prove", "nothing"])?.refuses(69, "audit.access_log, which cannot be written");
     mute.with("access_log.reads", "true").asks(&["events"])?.refuses(69, "audit.access_log");
     assert_eq!(scene.number(rows).await?, 8);
     Ok(())

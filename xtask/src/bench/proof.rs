@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use bloodbank_audit::commands::{prove, settings};
 use bloodbank_audit::config::{Config, Environment, Flags};
 use bloodbank_audit::ledger::{VerifierKey, proof_file::ProofFile};
-use bloodbank_audit::store::{Prover, Reader};
+use bloodbank_audit::store::Prover;
 use bloodbank_audit::verify::check_proof;
 use clap::Parser as _;
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -59,7 +59,7 @@ pub struct Verified {
 /// Proofs of events drawn at random, in milliseconds: the middle one, and that of 99 in 100.
 #[derive(Debug, Serialize)]
 pub struct Proven {
-    /// Making one over connections that are open.
+    /// Making one over a connection that is open.
     pub prove: Took,
     /// Checking one.
     pub check: Took,
@@ -229,7 +229,6 @@ async fn prove(scene: &Scene, signed: &Signed, times: u32) -> Result<Proven> {
         sqlx::query_scalar(drawn).bind(i64::from(times) + 1).fetch_all(&mut connection).await?;
     let environment = Environment::empty().with_variable("DATABASE_URL", &signed.database.url);
     let store = settings::store(&Config::load(&Flags::default(), &environment)?.config)?;
-    let mut reader = Reader::open(&store, PATIENCE).await?;
     let mut prover = Prover::open(&store, PATIENCE).await?;
     let keys = [signed.key.parse::<VerifierKey>()?];
     let [mut made, mut checked, mut made_alone, mut checked_alone] = [const { Vec::new() }; 4];
@@ -237,7 +236,7 @@ async fn prove(scene: &Scene, signed: &Signed, times: u32) -> Result<Proven> {
     for (place, id) in ids.iter().enumerate() {
         let options = Line::try_parse_from(["prove", id])?.options;
         let began = Instant::now();
-        let proof = options.prove_with(&mut reader, &mut prover).await?;
+        let proof = options.prove_with(&mut prover).await?;
         let made_in = milliseconds(began);
         let text = serde_json::to_string_pretty(&proof)?;
         let began = Instant::now();
