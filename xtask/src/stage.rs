@@ -1,9 +1,10 @@
 //! Everything that a run consists of, brought up together: the two servers and the daemon between them.
 
 mod daemon;
+pub mod evidence;
 pub mod queue;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use testbed::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions};
 use crate::figures;
 use crate::screen::Screen;
 pub use daemon::{Daemon, Launch};
+use evidence::Evidence;
 
 /// The database's name.
 pub const DATABASE: &str = "bloodbank_audit";
@@ -36,14 +38,17 @@ pub struct Names {
 }
 
 impl Stage {
-    /// Brings everything up, the daemon too, with its defaults and nothing between it and the servers.
+    /// Brings everything up, the daemon too, with its defaults, a key and a file of checkpoints, and nothing between it
+    /// and the servers.
     ///
     /// # Errors
     /// The first thing that fails, with the end of its log.
-    pub async fn start(screen: &Screen, keep: bool) -> Result<Self> {
+    pub async fn start(screen: &Screen, keep: bool) -> Result<(Self, Evidence)> {
         let stage = Self::set(screen, keep).await?;
-        stage.start_daemon(screen, &stage.launch()).await?;
-        Ok(stage)
+        let evidence = stage.evidence()?;
+        let launch = Launch { settings: evidence.settings(), ..stage.launch() };
+        stage.start_daemon(screen, &launch).await?;
+        Ok((stage, evidence))
     }
 
     /// Starts the servers and builds the daemon, all at once; that does not run yet.
@@ -85,6 +90,19 @@ impl Stage {
             database_url: self.database_url(),
             settings: Vec::new(),
         }
+    }
+
+    /// Makes a key for the daemon, before it is started.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn evidence(&self) -> Result<Evidence> {
+        Evidence::make(&self.daemon, &self.binary)
+    }
+
+    /// The daemon's program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
     }
 
     /// Starts the daemon and returns once it consumes its queue.

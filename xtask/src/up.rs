@@ -57,16 +57,16 @@ impl Options {
         screen.line("");
         // Not cut short: at a terminal Ctrl-C reaches apt itself.
         ensure_installed(&[Package::RabbitMq, Package::Postgres]).await?;
-        let stage = tokio::select! {
+        let (stage, evidence) = tokio::select! {
             biased;
             () = stop.cancelled() => {
                 screen.line("  stopped before everything was up");
                 return Ok(ExitCode::from(INTERRUPTED));
             }
-            stage = Stage::start(screen, self.keep) => stage?,
+            started = Stage::start(screen, self.keep) => started?,
         };
         let rate = (!self.no_traffic).then_some(self.rate);
-        hints::print(screen, &stage, rate.is_some());
+        hints::print(screen, &stage, &evidence, rate.is_some());
         let run = Run::start(screen, &stage, rate).await?;
         let report = run.until(stop, self.duration).await?;
         report.print(screen);

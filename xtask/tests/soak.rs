@@ -16,4 +16,5 @@ fn nothing_is_lost_twice_or_stuck_whatever_breaks() {
     assert!(output.status.success(), "{}\n{told}\n{errors}", output.status);
     // How many more come depends on the machine: a fault that takes longer puts off those after it.
     assert!(told.contains("both servers killed"), "{told}");
+    assert!(told.contains("All of it is as it was recorded."), "{told}");
 }

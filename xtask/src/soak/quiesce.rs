@@ -25,7 +25,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 const DEAD_LETTER_LIMIT: Duration = Duration::from_secs(30);
 
 impl Run<'_> {
-    /// Waits for the recovery, the confirms and the empty queue, stops the daemon, and compares.
+    /// Waits for the recovery, the confirms and the empty queue, stops the daemon, verifies, and compares.
     ///
     /// # Errors
     /// When the servers cannot be read. What does not come in time is a problem of the report.
@@ -53,7 +53,30 @@ impl Run<'_> {
             let log = self.scene.stage.daemon.log_tail();
             self.problems.push(format!("the daemon ended with {status}; its log ends:\n{log}"));
         }
-        self.compare().await
+        let verified = self.verify().await;
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => {
+                self.problems.push(format!("{error:#}"));
+                String::new()
+            }
+        };
+        self.compare(verified).await
+    }
+
+    /// Has `verify` check the history against every checkpoint that went out, and returns what it says.
+    async fn verify(&self) -> Result<String> {
+        let stage = &self.scene.stage;
+        let url = stage.database_url();
+        let verifying = self.scene.evidence.verify(&stage.daemon, stage.binary(), &url);
+        let status = || "  verifying the history against its checkpoints".to_owned();
+        let output = self.screen.during(status, verifying).await?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            bail!("verify ended with {}:\n{said}{errors}", output.status);
+        }
+        Ok(said)
     }
 
     /// Returns when the daemon's queue holds nothing, neither ready nor in hand.
@@ -79,7 +102,7 @@ impl Run<'_> {
         }
     }
 
-    async fn compare(self) -> Result<Report> {
+    async fn compare(self, verified: String) -> Result<Report> {
         let stage = &self.scene.stage;
         let (published, confirmed) = self.ledger.totals();
         let records = self.ledger.close();
@@ -102,6 +125,7 @@ impl Run<'_> {
             balance: Balance::draw(&records, &found),
             kinds,
             peak_kib: self.memory.peak_kib(),
+            verified,
             problems: self.problems,
             mix: self.mix,
         })

@@ -23,6 +23,8 @@ pub struct Report {
     pub kinds: BTreeMap<&'static str, Kind>,
     /// The most memory that the daemon has held.
     pub peak_kib: u64,
+    /// What `verify` says where all is as it was recorded.
+    pub verified: String,
     /// What went wrong beside the balance.
     pub problems: Vec<String>,
     /// What was published, to name it.
@@ -54,6 +56,10 @@ impl Report {
         row("lost", count(balance.count(Wrong::Lost)));
         row("stored twice", count(balance.count(Wrong::StoredTwice)));
         row("daemon's peak memory", format!("{} MiB", count(self.peak_kib >> 10)));
+        screen.line("");
+        for line in self.verified.lines() {
+            screen.line(format!("  {line}"));
+        }
         screen.line("");
         for (wrong, offence) in &balance.wrong {
             let what = format!("  {} {}:", count(offence.count), wrong.words());

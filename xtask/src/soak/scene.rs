@@ -8,6 +8,7 @@ use testbed::{Mode, Proxy};
 use super::disk::Disk;
 use super::fault::Side;
 use crate::screen::Screen;
+use crate::stage::evidence::Evidence;
 use crate::stage::{DATABASE, Launch, Stage};
 
 /// The routing key that a check constraint refuses (SQLSTATE 23514).
@@ -48,6 +49,8 @@ pub struct Scene {
     pub disk: Option<Disk>,
     /// Servers and daemon.
     pub stage: Stage,
+    /// What the history is checked by in the end.
+    pub evidence: Evidence,
     /// How the daemon is started: through the proxies.
     pub launch: Launch,
     broker: Proxy,
@@ -67,15 +70,17 @@ impl Scene {
             true => Some(Disk::below(&stage.postgres, DATABASE).await?),
             false => None,
         };
+        let evidence = stage.evidence()?;
+        let settings = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
         let launch = Launch {
             rabbit_url: stage.rabbitmq.amqp_url_at(broker.port()),
             database_url: stage.postgres.url_at(database.port(), DATABASE),
-            settings: SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+            settings: settings.into_iter().chain(evidence.settings()).collect(),
             ..stage.launch()
         };
         stage.start_daemon(screen, &launch).await?;
         stage.postgres.sql(DATABASE, RULES).await.context("have the database refuse events")?;
-        Ok(Self { disk, stage, launch, broker, database })
+        Ok(Self { disk, stage, evidence, launch, broker, database })
     }
 
     /// The proxy in front of a server.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -98,7 +98,7 @@ impl Daemon {
     /// When it runs already or cannot be started.
     pub fn start(&self, launch: &Launch) -> Result<()> {
         // The machine's own /etc/bloodbank-audit/config.toml is not for this run.
-        let file = self.directory.join("config.toml");
+        let file = self.config();
         std::fs::write(&file, "# Everything is set in the environment.\n")
             .with_context(|| format!("write {}", file.display()))?;
         let log = OpenOptions::new()
@@ -145,6 +145,24 @@ impl Daemon {
             status = self.ended() => Err(anyhow::anyhow!("the daemon ended with {status}")),
         };
         outcome.with_context(|| format!("start the daemon; its log ends:\n{}", self.log_tail()))
+    }
+
+    /// The binary as a command beside it, with nothing of what this shell sets for another one.
+    pub fn command(&self, binary: &Path) -> Command {
+        let mut command = self.process().program.command(binary);
+        leave_out_foreign_settings(&mut command);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Its directory, which goes with it.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its configuration's file, there once it was started.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("config.toml")
     }
 
     /// Where it logs to.
