@@ -29,6 +29,7 @@ mod new_file;
 pub mod overview;
 pub mod partitions;
 mod print;
+mod progress_bar;
 pub mod prove;
 pub mod reading;
 pub mod redact;

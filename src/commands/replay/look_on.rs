@@ -9,10 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
 use crate::{
-    commands::{overview::grouped, terminal::visible},
+    commands::{overview::grouped, progress_bar::styled, terminal::visible},
     replay::{Job, LeftOut, Watcher},
     store::Progress,
 };
@@ -46,10 +46,7 @@ impl LookOn {
     pub fn new(matched: i64, settled: i64) -> LookOn {
         let bar = io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(u64::try_from(matched).unwrap_or_default());
-            let template = "{bar:30} {pos}/{len}  {per_sec}  {eta} left{msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
-            }
+            let bar = styled(bar, "", "{msg}");
             bar.set_position(u64::try_from(settled).unwrap_or_default());
             bar.reset_eta();
             bar

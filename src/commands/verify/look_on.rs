@@ -5,8 +5,9 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
+use crate::commands::progress_bar::styled;
 use crate::verify::Meter;
 
 /// How often the bar moves.
@@ -17,12 +18,7 @@ pub async fn look_on<T>(meter: &Meter, check: impl Future<Output = T>) -> T {
     if !io::stderr().is_terminal() {
         return check.await;
     }
-    let bar = ProgressBar::new(0);
-    if let Ok(style) =
-        ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}  {per_sec}  {eta} left")
-    {
-        bar.set_style(style);
-    }
+    let bar = styled(ProgressBar::new(0), "{msg} ", "");
     let mut check = std::pin::pin!(check);
     let mut often = tokio::time::interval(OFTEN);
     let mut reads_events = false;
