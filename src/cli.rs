@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::commands;
 use crate::config::{Flags, redact};
@@ -126,7 +126,8 @@ impl Cli {
     ///
     /// The exit code, when the answer has been printed already: help, the version, or what is wrong.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, ExitCode> {
-        Self::try_parse_from(arguments).map_err(|error| {
+        let matches = flowing(Self::command()).try_get_matches_from(arguments);
+        matches.and_then(|matches| Self::from_arg_matches(&matches)).map_err(|error| {
             // A closed stdout or stderr leaves nobody to tell.
             let code = match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -195,16 +196,56 @@ fn has_a_sign(error: &clap::Error) -> bool {
         && matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(flag)) if of_a_number(flag))
 }
 
+/// The same with each paragraph of the long helps in one line, for clap to break where the terminal ends: broken in the
+/// source, too, it would come in long and short lines by turns.
+fn flowing(command: clap::Command) -> clap::Command {
+    let help = command.get_after_long_help().map(|help| flowed(&help.to_string()));
+    let command = match help {
+        Some(help) => command.after_long_help(help),
+        None => command,
+    };
+    command.mut_subcommands(flowing)
+}
+
+/// Joins the lines of paragraphs; what is indented stays as it is, and so does what stands above it.
+fn flowed(help: &str) -> String {
+    let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ') && !line.ends_with(':');
+    let mut flowed = String::new();
+    let mut goes_on = false;
+    for line in help.lines() {
+        let prose = is_prose(line);
+        if !flowed.is_empty() {
+            flowed.push(if goes_on && prose { ' ' } else { '\n' });
+        }
+        flowed.push_str(line);
+        goes_on = prose;
+    }
+    flowed
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::config::DEFAULT_FILE;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn paragraphs_of_the_help_flow_and_lists_stay() {
+        let help = "Examples:\n  one\n  two\n\nSome words\nand more.\n\nNext.\n\nExit status:\n   0  well\n      done";
+        let flowed = "Examples:\n  one\n  two\n\nSome words and more.\n\nNext.\n\nExit status:\n   0  well\n      done";
+        assert_eq!(super::flowed(help), flowed);
+        let mut program = flowing(Cli::command()).term_width(400);
+        program.build();
+        let verify = program.find_subcommand_mut("verify").unwrap();
+        let help = verify.render_long_help().to_string();
+        assert!(
+            help.contains("and compared with what was recorded; nothing is changed."),
+            "{help}"
+        );
     }
 
     #[test]
