@@ -136,10 +136,15 @@ impl Options {
                 )
             })?,
         };
-        let checkpoint = Note::parse(note.as_bytes())
-            .map_err(|error| Misuse(format!("the checkpoint is none: {error}")))?;
-        let checkpoint = Checkpoint::parse(checkpoint.text())
-            .map_err(|error| Misuse(format!("the checkpoint is none: {error}")))?;
+        let place = match &self.checkpoint {
+            Some(path) => path.display().to_string(),
+            None => format!("the newest of epoch {epoch} in the database"),
+        };
+        let wrong = |error: &dyn std::fmt::Display| {
+            Misuse(format!("{place} is no checkpoint, which is one signed note: {error}"))
+        };
+        let checkpoint = Note::parse(note.as_bytes()).map_err(|error| wrong(&error))?;
+        let checkpoint = Checkpoint::parse(checkpoint.text()).map_err(|error| wrong(&error))?;
         if checkpoint.epoch().ok() != u64::try_from(epoch).ok() {
             return Err(unprovable(&format!(
                 "it is in the tree of epoch {epoch}, and the checkpoint is of another"

@@ -59,7 +59,7 @@ impl Options {
         settings.store = match settings::with_key(settings.store, &loaded.config, &environment) {
             Ok(store) => store,
             Err(wrong) => {
-                tracing::error!("ledger.key_file: {wrong:#}");
+                tracing::error!("{wrong:#}");
                 return Ok(ExitCode::from(exit::CONFIG));
             }
         };
@@ -103,7 +103,7 @@ impl Options {
                 wait = %humantime::format_duration(wait),
                 events_per_second = f64::from(settings.rules.bounds.deliveries) / wait.as_secs_f64(),
                 "ingest.ack = \"sealed\": messages are acknowledged when a checkpoint that covers them is outside; with this prefetch, \
-                 and so long until the next one, no more events a second can be taken on end"
+                 and so long until the next one, this is the most events a second that can be taken for long"
             );
         }
         let (broker, database) = (settings.broker.clone(), settings.store.clone());

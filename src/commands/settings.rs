@@ -205,7 +205,8 @@ pub fn with_key(
 ) -> anyhow::Result<store::Settings> {
     let Some(ledger) = settings.ledger else { return Ok(settings) };
     let key = config.ledger.key_file.as_deref().map(|path| keys::read(path, environment));
-    let ledger = store::Ledger { key: key.transpose()?.map(Arc::new), ..ledger };
+    let key = key.transpose().map_err(|error| Misuse(format!("ledger.key_file: {error:#}")))?;
+    let ledger = store::Ledger { key: key.map(Arc::new), ..ledger };
     Ok(store::Settings { ledger: Some(ledger), ..settings })
 }
 

@@ -39,7 +39,7 @@ const HELP: &str = "\
 Examples:
   bloodbank-audit verify --checkpoint last.note --key 'audit+2d1b5a3c+AS…'
   bloodbank-audit verify --checkpoint old.note --checkpoint new.note --key audit.pub
-  tail -n 6 checkpoints | bloodbank-audit verify --checkpoint - --key audit.pub --json | jq .findings
+  tail -n 7 checkpoints | bloodbank-audit verify --checkpoint - --key audit.pub --json | jq .findings
   bloodbank-audit verify --proof proof.json --key audit.pub    with no database
   bloodbank-audit verify --since yesterday           events of a day; the tree is always looked at whole
   bloodbank-audit verify --checkpoint last.note --key audit.pub --resume verify.progress    again after it was interrupted

@@ -25,7 +25,12 @@ const OTHERS: u32 = 0o077;
 /// file: all of them with the path, and what to do.
 pub fn read(path: &Path, environment: &Environment) -> anyhow::Result<KeyFile> {
     let shown = path.display();
-    let file = File::open(path).with_context(|| format!("cannot read the private key {shown}"))?;
+    let file = File::open(path).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let advice =
+            if missing { ": `bloodbank-audit keys generate --out FILE` makes one" } else { "" };
+        anyhow::anyhow!("cannot read the private key {shown}: {error}{advice}")
+    })?;
     let metadata = file.metadata().with_context(|| format!("cannot look at {shown}"))?;
     let mode = metadata.permissions().mode() & 0o7777;
     // A credential's group bits are those of its access control list, by which one user alone can read it.

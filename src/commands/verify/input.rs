@@ -65,7 +65,9 @@ pub fn keys(given: &[String]) -> Result<Vec<VerifierKey>, Misuse> {
     for given in given {
         let given = given.trim();
         if !Path::new(given).is_file() {
-            let wrong = |error| Misuse(format!("--key is no file, and no public key: {error}"));
+            // A private key that was pasted is not to be shown again; it has plus signs, as every key has.
+            let what = if given.contains('+') { "--key" } else { given };
+            let wrong = |error| Misuse(format!("{what} is no file, and no public key: {error}"));
             keys.push(given.parse().map_err(wrong)?);
             continue;
         }
