@@ -14,16 +14,28 @@ use crate::store::ReadError;
 /// What PostgreSQL says of a table that is not there.
 const UNDEFINED_TABLE: &str = "42P01";
 
+/// Selects what [`batch`] reads; which batches follows. Whatever a column has become, it can be read.
+///
 /// A macro, so that each statement is one constant text.
-macro_rules! batches {
+macro_rules! select_batches {
     () => {
         "select coalesce(b.lane, '00000000-0000-0000-0000-000000000000') as lane, coalesce(b.number, 0) as number,
                 coalesce(b.position, -9223372036854775808) as position, coalesce(b.first_seq, -9223372036854775808) as first_seq,
                 coalesce(b.events, 0) as events, b.received_from, b.received_to, b.leaves, b.salts
-           from audit.batches b
-          where (b.events > 0 or length(b.leaves) > 0)
+           from audit.batches b "
+    };
+}
+pub(super) use select_batches;
+
+/// Those that may have events of some time.
+macro_rules! batches {
+    () => {
+        concat!(
+            select_batches!(),
+            "where (b.events > 0 or length(b.leaves) > 0)
             and (b.received_from <= b.received_to and b.received_to >= $1 and b.received_from < $2) is not false
              or b.received_from > b.received_to"
+        )
     };
 }
 
@@ -175,6 +187,7 @@ impl View {
     }
 }
 
+/// From a row of [`select_batches!`].
 pub(super) fn batch(row: &PgRow) -> Result<EventBatch, sqlx::Error> {
     Ok(EventBatch {
         lane: row.try_get("lane")?,

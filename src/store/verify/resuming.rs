@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     entries::time,
-    events::{EventBatch, batch},
+    events::{EventBatch, batch, select_batches},
     snapshot::{View, failed},
 };
 use crate::store::ReadError;
@@ -65,11 +65,7 @@ impl View {
         lane: Uuid,
         number: i64,
     ) -> Result<Option<EventBatch>, ReadError> {
-        let query = sqlx::query(
-            "select b.lane, b.number, b.position, coalesce(b.first_seq, -9223372036854775808) as first_seq, b.events, b.received_from,
-                    b.received_to, b.leaves, b.salts
-               from audit.batches b where b.lane = $1 and b.number = $2",
-        );
+        let query = sqlx::query(concat!(select_batches!(), "where b.lane = $1 and b.number = $2"));
         let row = query.bind(lane).bind(number);
         let row = row.fetch_optional(&mut self.connection).await.map_err(failed)?;
         row.map(|row| batch(&row)).transpose().map_err(failed)
